@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `rofs-serve`: serves stores to virtual machines.
+fn main() {}

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a read-only file system is, with no word of who asks.
+//!
+//! A front-end (the FUSE [`Server`](crate::server::Server), later a block image) asks questions
+//! through [`ReadFs`]; the answers say how long they stay true ([`Validity`]), and file contents
+//! flow through a [`DataSink`] so that they reach their destination in one copy.
+
+use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::errno::{Errno, FsResult};
+
+/// Names a file or directory for as long as a client may remember it. 0 names nothing; 1 is the
+/// root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u64);
+
+impl NodeId {
+    /// The root directory (`FUSE_ROOT_ID`).
+    pub const ROOT: NodeId = NodeId(1);
+}
+
+/// How long an answer stays true. Zero: ask again every time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Validity(pub Duration);
+
+impl Validity {
+    /// True now, and nobody knows for how long.
+    pub const NONE: Validity = Validity(Duration::ZERO);
+    /// True for ever. (Seconds that still fit the signed 64 bits a client computes with.)
+    pub const FOREVER: Validity = Validity(Duration::from_secs(i64::MAX as u64));
+}
+
+/// One path component: 1 to 255 bytes, no NUL, no slash, neither `.` nor `..`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name<'a>(&'a [u8]);
+
+impl<'a> Name<'a> {
+    /// Longest name in bytes (`NAME_MAX`).
+    pub const MAX: usize = 255;
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// `ENAMETOOLONG` over 255 bytes, `EINVAL` for anything else that is not one path component.
+    pub fn new(bytes: &'a [u8]) -> FsResult<Name<'a>> {
+        if bytes.len() > Self::MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        if bytes.is_empty()
+            || bytes == b"."
+            || bytes == b".."
+            || bytes.iter().any(|b| *b == b'/' || *b == 0)
+        {
+            return Err(Errno::INVAL);
+        }
+        Ok(Name(bytes))
+    }
+
+    /// The bytes of the name.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(self.0))
+    }
+}
+
+/// What kind of file a node is; the values of `d_type` in `readdir(3)`, which are also the top
+/// four bits of `st_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum FileKind {
+    Fifo = libc::DT_FIFO,
+    CharDevice = libc::DT_CHR,
+    Directory = libc::DT_DIR,
+    BlockDevice = libc::DT_BLK,
+    Regular = libc::DT_REG,
+    Symlink = libc::DT_LNK,
+    Socket = libc::DT_SOCK,
+}
+
+impl FileKind {
+    /// From the file type bits of `st_mode`.
+    pub const fn from_mode(mode: u32) -> Option<FileKind> {
+        Some(match mode & libc::S_IFMT {
+            libc::S_IFIFO => FileKind::Fifo,
+            libc::S_IFCHR => FileKind::CharDevice,
+            libc::S_IFDIR => FileKind::Directory,
+            libc::S_IFBLK => FileKind::BlockDevice,
+            libc::S_IFREG => FileKind::Regular,
+            libc::S_IFLNK => FileKind::Symlink,
+            libc::S_IFSOCK => FileKind::Socket,
+            _ => return None,
+        })
+    }
+
+    /// The file type bits of `st_mode`.
+    pub const fn mode(self) -> u32 {
+        (self as u32) << 12
+    }
+}
+
+/// A point in time, as `statx(2)` gives it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Seconds since 1970.
+    pub secs: i64,
+    /// Nanoseconds, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// Attributes of a node, as `stat(2)` will show them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attr {
+    /// Inode number; equal in `stat` and `readdir`.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Space taken, in units of 512 bytes.
+    pub blocks: u64,
+    /// Last access.
+    pub atime: Timestamp,
+    /// Last change of content.
+    pub mtime: Timestamp,
+    /// Last change of attributes.
+    pub ctime: Timestamp,
+    /// File type and permission bits.
+    pub mode: u32,
+    /// Number of hard links; 1 for a directory means "not counted".
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number in the kernel's encoding, for device nodes.
+    pub rdev: u32,
+    /// Preferred size of reads in bytes.
+    pub blksize: u32,
+    /// Whether the file is worth mapping through a DAX window.
+    pub dax: bool,
+}
+
+/// A node somebody was told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id. The client holds one reference more to it, until [`ReadFs::forget`].
+    pub node: NodeId,
+    /// Its attributes.
+    pub attr: Attr,
+    /// How long the name leads to this node.
+    pub entry_validity: Validity,
+    /// How long the attributes hold.
+    pub attr_validity: Validity,
+}
+
+/// Answer to a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // lives on the stack of one request
+pub enum Found {
+    /// The name exists.
+    Entry(Entry),
+    /// There is no such name, and there will be none for so long.
+    Negative(Validity),
+}
+
+/// Where a directory listing continues: the cookie of the last entry seen, 0 at the start. Stable
+/// for as long as the directory exists, whatever is added or removed meanwhile. At most
+/// `i64::MAX`, because `off_t` carries it.
+pub type Cookie = u64;
+
+/// One name in a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct DirEntry<'a> {
+    /// The name; here `.` and `..` occur too.
+    pub name: &'a [u8],
+    /// Inode number.
+    pub ino: u64,
+    /// File type.
+    pub kind: FileKind,
+    /// Where to continue after this entry.
+    pub cookie: Cookie,
+}
+
+/// Takes directory entries until it is full.
+pub trait DirSink {
+    /// Whether the asker wants nodes too (READDIRPLUS), not just names.
+    fn wants_nodes(&self) -> bool;
+
+    /// Takes one entry. With `node` the asker holds one reference more to that node.
+    /// Returns false, having taken nothing, when there is no room: stop then.
+    fn push(&mut self, entry: &DirEntry<'_>, node: Option<&Entry>) -> bool;
+}
+
+/// Takes file contents, straight to where they are wanted.
+pub trait DataSink {
+    /// Room left, in bytes.
+    fn room(&self) -> usize;
+
+    /// Takes up to `len` bytes (and no more than there is room for) of `file` from offset `at`.
+    /// Returns how many came; fewer than asked at the end of the file.
+    ///
+    /// # Errors
+    /// What `preadv2(2)` says; `EAGAIN` if the call may not block and the data is not in memory.
+    fn put_file(&mut self, file: BorrowedFd<'_>, at: u64, len: usize) -> FsResult<usize>;
+
+    /// Takes bytes; returns how many fitted.
+    fn put(&mut self, bytes: &[u8]) -> usize;
+}
+
+/// Circumstances of one question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Whether the answer may wait for a disk. If not, an operation that would have to wait
+    /// returns `EAGAIN` with no side effect, and is asked again where waiting hurts nobody.
+    pub may_block: bool,
+}
+
+impl Call {
+    /// Wait for whatever the answer needs.
+    pub const WAIT: Call = Call { may_block: true };
+    /// Answer from memory or not at all.
+    pub const NO_WAIT: Call = Call { may_block: false };
+}
+
+/// How a client shall treat an opened file or directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Pages (or directory entries) cached from earlier opens are still good.
+    pub keep_cache: bool,
+    /// Do not cache at all: every `read(2)` is asked.
+    pub direct_io: bool,
+}
+
+/// Numbers for `statfs(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct StatFs {
+    pub blocks: u64,
+    pub blocks_free: u64,
+    pub blocks_available: u64,
+    pub files: u64,
+    pub files_free: u64,
+    /// Unit of the block counts, in bytes.
+    pub block_size: u32,
+    pub fragment_size: u32,
+    pub name_max: u32,
+}
+
+/// What a file system is able to promise to every client, fixed for its lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// [`ReadFs::open`] has nothing to say: clients may open without asking and keep their caches.
+    pub stateless_open: bool,
+    /// Symlink targets never change while their node lives.
+    pub cache_symlinks: bool,
+    /// Listing a directory together with the attributes of its entries is as cheap as listing
+    /// names: always do it.
+    pub cheap_attributes: bool,
+    /// Answers are all in memory or immutable, so cached pages need no check against mtime.
+    pub immutable_data: bool,
+}
+
+/// A part of a file that may be mapped.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// The file, open for reading only.
+    pub file: Arc<OwnedFd>,
+    /// How many bytes from the asked offset exist; the rest of the range is beyond the end.
+    pub len: u64,
+}
+
+/// A read-only file system. Every method takes `&self`, is called from many threads at once, and
+/// must stand any argument: node ids and cookies come from clients.
+pub trait ReadFs: Send + Sync {
+    /// What this file system promises.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Finds `name` in directory `parent`. A found entry counts as one reference to its node.
+    ///
+    /// # Errors
+    /// `ESTALE` for a parent that is gone or unknown, `ENOTDIR`; a missing name is no error but
+    /// [`Found::Negative`].
+    fn lookup(&self, call: Call, parent: NodeId, name: Name<'_>) -> FsResult<Found>;
+
+    /// Attributes of a node, and how long they hold.
+    ///
+    /// # Errors
+    /// `ESTALE` if the node is gone or unknown.
+    fn getattr(&self, call: Call, node: NodeId) -> FsResult<(Attr, Validity)>;
+
+    /// Puts the target of a symbolic link into `out`.
+    ///
+    /// # Errors
+    /// `EINVAL` if the node is no symbolic link, `ESTALE`.
+    fn readlink(&self, call: Call, node: NodeId, out: &mut dyn DataSink) -> FsResult<()>;
+
+    /// Says how to treat the file or directory `node` while it is open. Only called if
+    /// [`Capabilities::stateless_open`] is false or the client insists.
+    ///
+    /// # Errors
+    /// `ESTALE`, or what opening it gives.
+    fn open(&self, _call: Call, _node: NodeId) -> FsResult<Opened> {
+        Ok(Opened { keep_cache: true, direct_io: false })
+    }
+
+    /// Puts the entries of directory `dir` behind cookie `from` into `out` until it is full.
+    ///
+    /// # Errors
+    /// `ENOTDIR`, `ESTALE`.
+    fn readdir(
+        &self,
+        call: Call,
+        dir: NodeId,
+        from: Cookie,
+        out: &mut dyn DirSink,
+    ) -> FsResult<()>;
+
+    /// Puts up to `len` bytes from offset `at` of a regular file into `out`; fewer only at the end
+    /// of the file.
+    ///
+    /// # Errors
+    /// `EISDIR`, `EINVAL` for what is no regular file, `ESTALE`, `EIO`.
+    fn read(
+        &self,
+        call: Call,
+        node: NodeId,
+        at: u64,
+        len: u32,
+        out: &mut dyn DataSink,
+    ) -> FsResult<usize>;
+
+    /// Gives the file for mapping `len` bytes at `at` into a DAX window.
+    ///
+    /// # Errors
+    /// `ENOSYS` if this file system cannot, `EINVAL`, `ESTALE`.
+    fn map(&self, _call: Call, _node: NodeId, _at: u64, _len: u64) -> FsResult<Mapping> {
+        Err(Errno::NOSYS)
+    }
+
+    /// Numbers for `statfs(2)`.
+    ///
+    /// # Errors
+    /// What the host says.
+    fn statfs(&self, call: Call) -> FsResult<StatFs>;
+
+    /// The client dropped `count` references to `node`. Any number may come, for any node.
+    fn forget(&self, _node: NodeId, _count: u64) {}
+
+    /// The client starts anew (mount, unmount, reboot, or it went away) and remembers nothing.
+    fn reset(&self) {}
+}
+
+impl<T: ReadFs + ?Sized> ReadFs for Arc<T> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+    fn lookup(&self, call: Call, parent: NodeId, name: Name<'_>) -> FsResult<Found> {
+        (**self).lookup(call, parent, name)
+    }
+    fn getattr(&self, call: Call, node: NodeId) -> FsResult<(Attr, Validity)> {
+        (**self).getattr(call, node)
+    }
+    fn readlink(&self, call: Call, node: NodeId, out: &mut dyn DataSink) -> FsResult<()> {
+        (**self).readlink(call, node, out)
+    }
+    fn open(&self, call: Call, node: NodeId) -> FsResult<Opened> {
+        (**self).open(call, node)
+    }
+    fn readdir(
+        &self,
+        call: Call,
+        dir: NodeId,
+        from: Cookie,
+        out: &mut dyn DirSink,
+    ) -> FsResult<()> {
+        (**self).readdir(call, dir, from, out)
+    }
+    fn read(
+        &self,
+        call: Call,
+        node: NodeId,
+        at: u64,
+        len: u32,
+        out: &mut dyn DataSink,
+    ) -> FsResult<usize> {
+        (**self).read(call, node, at, len, out)
+    }
+    fn map(&self, call: Call, node: NodeId, at: u64, len: u64) -> FsResult<Mapping> {
+        (**self).map(call, node, at, len)
+    }
+    fn statfs(&self, call: Call) -> FsResult<StatFs> {
+        (**self).statfs(call)
+    }
+    fn forget(&self, node: NodeId, count: u64) {
+        (**self).forget(node, count);
+    }
+    fn reset(&self) {
+        (**self).reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_component() {
+        for bad in [&b""[..], b".", b"..", b"a/b", b"/", b"a\0b"] {
+            assert_eq!(Name::new(bad), Err(Errno::INVAL), "{bad:?}");
+        }
+        assert_eq!(Name::new(&[b'x'; 256]), Err(Errno::NAMETOOLONG));
+        for good in [&b"a"[..], b"...", b".hidden", b"a b", &[0xff; 255]] {
+            assert_eq!(Name::new(good).unwrap().as_bytes(), good);
+        }
+    }
+
+    #[test]
+    fn kinds_are_mode_bits() {
+        for kind in [FileKind::Fifo, FileKind::Directory, FileKind::Regular, FileKind::Symlink] {
+            assert_eq!(FileKind::from_mode(kind.mode() | 0o755), Some(kind));
+        }
+    }
+}
