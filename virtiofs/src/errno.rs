@@ -55,7 +55,11 @@ impl Errno {
 
     /// Takes over an error number of the kernel's; anything outside 1..=4095 becomes `EIO`.
     pub const fn from_raw(raw: i32) -> Errno {
-        if raw > 0 && raw < 4096 { Errno(raw) } else { Errno::IO }
+        if raw > 0 && raw < 4096 {
+            Errno(raw)
+        } else {
+            Errno::IO
+        }
     }
 }
 

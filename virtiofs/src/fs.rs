@@ -108,7 +108,7 @@ impl FileKind {
 }
 
 /// A point in time, as `statx(2)` gives it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp {
     /// Seconds since 1970.
     pub secs: i64,
@@ -263,8 +263,6 @@ pub struct Capabilities {
     /// Listing a directory together with the attributes of its entries is as cheap as listing
     /// names: always do it.
     pub cheap_attributes: bool,
-    /// Answers are all in memory or immutable, so cached pages need no check against mtime.
-    pub immutable_data: bool,
 }
 
 /// A part of a file that may be mapped.
@@ -307,20 +305,18 @@ pub trait ReadFs: Send + Sync {
     /// # Errors
     /// `ESTALE`, or what opening it gives.
     fn open(&self, _call: Call, _node: NodeId) -> FsResult<Opened> {
-        Ok(Opened { keep_cache: true, direct_io: false })
+        Ok(Opened {
+            keep_cache: true,
+            direct_io: false,
+        })
     }
 
     /// Puts the entries of directory `dir` behind cookie `from` into `out` until it is full.
     ///
     /// # Errors
     /// `ENOTDIR`, `ESTALE`.
-    fn readdir(
-        &self,
-        call: Call,
-        dir: NodeId,
-        from: Cookie,
-        out: &mut dyn DirSink,
-    ) -> FsResult<()>;
+    fn readdir(&self, call: Call, dir: NodeId, from: Cookie, out: &mut dyn DirSink)
+    -> FsResult<()>;
 
     /// Puts up to `len` bytes from offset `at` of a regular file into `out`; fewer only at the end
     /// of the file.
@@ -423,7 +419,12 @@ mod tests {
 
     #[test]
     fn kinds_are_mode_bits() {
-        for kind in [FileKind::Fifo, FileKind::Directory, FileKind::Regular, FileKind::Symlink] {
+        for kind in [
+            FileKind::Fifo,
+            FileKind::Directory,
+            FileKind::Regular,
+            FileKind::Symlink,
+        ] {
             assert_eq!(FileKind::from_mode(kind.mode() | 0o755), Some(kind));
         }
     }

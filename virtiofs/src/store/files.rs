@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The few descriptors a share keeps open, however many files its clients know.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use crate::errno::FsResult;
+use crate::fs::NodeId;
+
+/// How many descriptors are kept unless told otherwise.
+pub(super) const DEFAULT_LIMIT: usize = 256;
+
+/// Least recently used descriptors go first. Node ids never come to mean another file, so an
+/// entry is right for as long as it is kept.
+pub(super) struct FileCache {
+    cache: Cache<NodeId, Arc<OwnedFd>>,
+}
+
+impl FileCache {
+    pub(super) fn new(limit: usize) -> FileCache {
+        FileCache {
+            cache: Cache::new(limit.max(1)),
+        }
+    }
+
+    /// The descriptor kept for `node`, or the one that `open` gives, which is then kept.
+    pub(super) fn get_or_open(
+        &self,
+        node: NodeId,
+        open: impl FnOnce() -> FsResult<OwnedFd>,
+    ) -> FsResult<Arc<OwnedFd>> {
+        if let Some(file) = self.cache.get(&node) {
+            return Ok(file);
+        }
+        let file = Arc::new(open()?);
+        self.cache.insert(node, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Lets go of the descriptor of `node`.
+    pub(super) fn remove(&self, node: NodeId) {
+        self.cache.remove(&node);
+    }
+}
+
+impl fmt::Debug for FileCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "FileCache({} of {})",
+            self.cache.len(),
+            self.cache.capacity()
+        )
+    }
+}

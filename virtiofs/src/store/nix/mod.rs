@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A Nix store: below a settled path everything is final, and only the root lives.
+
+mod append;
+mod index;
+mod live;
+pub(super) mod naming;
+mod path;
+mod root;
+mod settled;
+mod table;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::path::{Known, StorePath, settled_entry};
+use self::root::Root;
+use super::files::{self, FileCache};
+use super::host::{self, Open};
+use super::listing::{Listing, ListingCache, put_dots};
+use super::{hash, statfs};
+use crate::errno::{Errno, FsResult};
+use crate::fs::{
+    Attr, Call, Capabilities, Cookie, DataSink, DirEntry, DirSink, FileKind, Found, Mapping, Name,
+    NodeId, ReadFs, StatFs, Validity,
+};
+
+/// How a store is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NixOptions {
+    /// How long a client may go on believing that a store path exists, and what the root
+    /// directory lists.
+    ///
+    /// A path can be collected and added again; until a client looks again it holds on to the one
+    /// that is gone, whose uncached parts then answer ESTALE. One second, the default, keeps that
+    /// as short as other servers keep everything, and costs one question for each store path in
+    /// use in each second it is used. Whoever holds a garbage collector root for what a client
+    /// uses can make it hours.
+    pub root_timeout: Duration,
+    /// How many files are kept open at most.
+    pub open_files: usize,
+}
+
+impl Default for NixOptions {
+    fn default() -> NixOptions {
+        NixOptions {
+            root_timeout: Duration::from_secs(1),
+            open_files: files::DEFAULT_LIMIT,
+        }
+    }
+}
+
+/// A Nix store, served by the rule of which parts of it are final. Give one instance to all that
+/// share the store: they share its index.
+///
+/// What is settled is answered from memory, with canonical attributes and endless validity. Paths
+/// being built, substituted, optimised or collected are served as they are, without validity.
+/// Node ids mean the same after a restart.
+#[derive(Debug)]
+pub struct NixStore {
+    root: Root,
+    files: FileCache,
+    listings: ListingCache,
+}
+
+impl NixStore {
+    /// Serves the store whose directory is `root` (see [`open_root`](super::open_root)).
+    ///
+    /// # Errors
+    /// If `root` cannot be looked at.
+    pub fn new(root: OwnedFd, options: NixOptions) -> std::io::Result<NixStore> {
+        let root = Root::new(root, options.root_timeout);
+        root.attr()
+            .map_err(|errno| std::io::Error::from_raw_os_error(errno.raw()))?;
+        Ok(NixStore {
+            root,
+            files: FileCache::new(options.open_files),
+            listings: ListingCache::new(),
+        })
+    }
+
+    /// Bytes the index takes.
+    pub fn index_size(&self) -> usize {
+        self.root.index_size()
+    }
+
+    fn list_settled(
+        &self,
+        path: &StorePath,
+        place: index::Place,
+        block: &index::Block,
+        from: Cookie,
+        out: &mut dyn DirSink,
+    ) {
+        let Some(dir) = path.index().node(place) else {
+            return;
+        };
+        // Nobody can ask where `..` leads but by name, and then the client knows it itself.
+        if from < hash::COOKIE_MIN && !put_dots(dir.ino(), dir.ino(), from, out) {
+            return;
+        }
+        let nodes = block.nodes();
+        let name = |i: usize| block.name(&nodes[i]);
+        let first = hash::first_behind(from, nodes.len(), name);
+        let wants_nodes = out.wants_nodes();
+        for (index, node) in nodes.iter().enumerate().skip(first) {
+            let cookie = hash::cookie(index, name);
+            let entry = DirEntry {
+                name: name(index),
+                ino: node.ino(),
+                kind: node.kind(),
+                cookie,
+            };
+            let found = wants_nodes.then(|| settled_entry(node));
+            if !out.push(&entry, found.as_ref()) {
+                return;
+            }
+        }
+    }
+
+    fn list_live(
+        &self,
+        path: &StorePath,
+        dir: NodeId,
+        from: Cookie,
+        out: &mut dyn DirSink,
+    ) -> FsResult<()> {
+        let (file, stat) = path.open(self.root.fd(), dir, Open::Directory)?;
+        if from < hash::COOKIE_MIN && !put_dots(stat.attr.ino, stat.attr.ino, from, out) {
+            return Ok(());
+        }
+        let listing = self
+            .listings
+            .get(dir, from, || Listing::read(file.as_fd(), |_| false))?;
+        let look = |name: &_| path.look_live(file.as_fd(), dir, name);
+        listing.put(from, out, |listed| look(&listed.name), |_| {})
+    }
+
+    fn list_root(&self, call: Call, from: Cookie, out: &mut dyn DirSink) -> FsResult<()> {
+        if from < hash::COOKIE_MIN {
+            let ino = self.root.attr()?.ino;
+            if !put_dots(ino, ino, from, out) {
+                return Ok(());
+            }
+        }
+        if !call.may_block {
+            return Err(Errno::AGAIN);
+        }
+        let listing = self.listings.get(NodeId::ROOT, from, || self.root.list())?;
+        listing.put(from, out, |listed| self.root.look(&listed.name), |_| {})
+    }
+
+    /// A regular file, open for reading, and its size if that is final.
+    fn file(&self, call: Call, node: NodeId) -> FsResult<(Arc<OwnedFd>, Option<u64>)> {
+        let path = self.root.path_of(call, node)?;
+        let size = match path.known(node).ok_or(Errno::STALE)? {
+            Known::Settled(_, settled) => match settled.kind() {
+                FileKind::Regular if node != path.id() => Some(settled.size()),
+                // Whether a top node is settled is known only by looking at it.
+                FileKind::Regular => None,
+                FileKind::Directory => return Err(Errno::ISDIR),
+                _ => return Err(Errno::INVAL),
+            },
+            Known::Live(_) => None,
+        };
+        let open = || {
+            if !call.may_block {
+                return Err(Errno::AGAIN);
+            }
+            let (file, stat) = path.open(self.root.fd(), node, Open::File)?;
+            match stat.kind {
+                FileKind::Regular => Ok(file),
+                FileKind::Directory => Err(Errno::ISDIR),
+                _ => Err(Errno::INVAL),
+            }
+        };
+        Ok((self.files.get_or_open(node, open)?, size))
+    }
+}
+
+impl ReadFs for NixStore {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            stateless_open: true,
+            cache_symlinks: true,
+            cheap_attributes: true,
+        }
+    }
+
+    fn lookup(&self, call: Call, parent: NodeId, name: Name<'_>) -> FsResult<Found> {
+        if parent == NodeId::ROOT {
+            return self.root.lookup(name);
+        }
+        self.root
+            .path_of(call, parent)?
+            .lookup(call, self.root.fd(), parent, name)
+    }
+
+    fn getattr(&self, call: Call, node: NodeId) -> FsResult<(Attr, Validity)> {
+        if node == NodeId::ROOT {
+            return Ok((self.root.attr()?, self.root.validity()));
+        }
+        let path = self.root.path_of(call, node)?;
+        if node == path.id() {
+            return path.top_attr(self.root.fd());
+        }
+        match path.known(node).ok_or(Errno::STALE)? {
+            Known::Settled(_, settled) => Ok((settled.attr(), Validity::FOREVER)),
+            Known::Live(_) => {
+                let (_, stat) = path.open(self.root.fd(), node, Open::Place)?;
+                Ok((stat.attr, Validity::NONE))
+            }
+        }
+    }
+
+    fn readlink(&self, call: Call, node: NodeId, out: &mut dyn DataSink) -> FsResult<()> {
+        if node == NodeId::ROOT {
+            return Err(Errno::INVAL);
+        }
+        let path = self.root.path_of(call, node)?;
+        if let Some(Known::Settled(place, settled)) = path.known(node) {
+            if settled.kind() != FileKind::Symlink {
+                return Err(Errno::INVAL);
+            }
+            if node != path.id() {
+                let block = path.index().block(place.block).ok_or(Errno::STALE)?;
+                return put_target(block.target(settled), out);
+            }
+        }
+        let (link, stat) = path.open(self.root.fd(), node, Open::Place)?;
+        if stat.kind != FileKind::Symlink {
+            return Err(Errno::INVAL);
+        }
+        put_target(&host::read_link(link.as_fd(), c"")?, out)
+    }
+
+    fn readdir(
+        &self,
+        call: Call,
+        dir: NodeId,
+        from: Cookie,
+        out: &mut dyn DirSink,
+    ) -> FsResult<()> {
+        if dir == NodeId::ROOT {
+            return self.list_root(call, from, out);
+        }
+        let path = self.root.path_of(call, dir)?;
+        match path.known(dir).ok_or(Errno::STALE)? {
+            Known::Settled(_, node) if node.kind() != FileKind::Directory => Err(Errno::NOTDIR),
+            Known::Settled(place, _) => match path.entries(call, self.root.fd(), place)? {
+                Some(block) => {
+                    self.list_settled(&path, place, block, from, out);
+                    Ok(())
+                }
+                None => self.list_live(&path, dir, from, out),
+            },
+            Known::Live(_) if !call.may_block => Err(Errno::AGAIN),
+            Known::Live(_) => self.list_live(&path, dir, from, out),
+        }
+    }
+
+    fn read(
+        &self,
+        call: Call,
+        node: NodeId,
+        at: u64,
+        len: u32,
+        out: &mut dyn DataSink,
+    ) -> FsResult<usize> {
+        if node == NodeId::ROOT {
+            return Err(Errno::ISDIR);
+        }
+        let (file, size) = self.file(call, node)?;
+        let mut wanted = out.room().min(len as usize);
+        if let Some(size) = size {
+            let left = size.saturating_sub(at);
+            wanted = wanted.min(usize::try_from(left).unwrap_or(usize::MAX));
+        }
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let got = out.put_file(file.as_fd(), at, wanted)?;
+        if size.is_some() && got < wanted {
+            if !call.may_block {
+                return Err(Errno::AGAIN); // the rest is not in memory
+            }
+            // Shorter than it was when it was final. The client would fill the gap with zeros.
+            self.files.remove(node);
+            return Err(Errno::IO);
+        }
+        Ok(got)
+    }
+
+    fn map(&self, call: Call, node: NodeId, at: u64, len: u64) -> FsResult<Mapping> {
+        let (file, _) = self.file(call, node)?;
+        let size = host::stat_fd(file.as_fd())?.attr.size;
+        Ok(Mapping {
+            file,
+            len: size.saturating_sub(at).min(len),
+        })
+    }
+
+    fn statfs(&self, _call: Call) -> FsResult<StatFs> {
+        statfs::of(self.root.fd())
+    }
+}
+
+/// # Errors
+/// `ERANGE` rather than half a target.
+fn put_target(target: &[u8], out: &mut dyn DataSink) -> FsResult<()> {
+    if target.len() > out.room() {
+        return Err(Errno::RANGE);
+    }
+    out.put(target);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

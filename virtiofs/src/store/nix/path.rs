@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One store path: `<hash>-<name>`, a file, a symbolic link or a directory with all below it.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::index::{Block, Index, NewNode, Place, live_id, top_id};
+use super::live::{LiveNode, LiveNodes};
+use super::settled::{is_final, is_settled};
+use crate::errno::{Errno, FsResult};
+use crate::fs::{Attr, Call, Entry, FileKind, Found, Name, NodeId, Validity};
+use crate::store::host::{self, HostStat, Identity, Open};
+use crate::store::treepath::TreePath;
+
+/// One incarnation of a store path: if it is collected and added again, that is another one.
+#[derive(Debug)]
+pub(super) struct StorePath {
+    name: CString,
+    id: NodeId,
+    identity: Identity,
+    index: Index,
+    live: LiveNodes,
+}
+
+/// A node that a client named.
+#[derive(Debug)]
+pub(super) enum Known<'p> {
+    /// In the index, for ever what it is.
+    Settled(Place, &'p super::index::Node),
+    /// To be looked at again.
+    Live(LiveNode),
+}
+
+impl StorePath {
+    /// `stat` is of the top node, which must have been looked at just now.
+    pub(super) fn new(name: &CStr, stat: &HostStat) -> StorePath {
+        let id = top_id(name.to_bytes(), stat.identity);
+        let top = NewNode {
+            name: Vec::new(),
+            ..new_node(name, stat, Vec::new())
+        };
+        StorePath {
+            name: name.to_owned(),
+            id,
+            identity: stat.identity,
+            index: Index::new(id, top),
+            live: LiveNodes::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    pub(super) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The node with this id, unless it is unknown.
+    pub(super) fn known(&self, id: NodeId) -> Option<Known<'_>> {
+        if let Some(place) = self.index.find(id) {
+            return Some(Known::Settled(place, self.index.node(place)?));
+        }
+        self.live.get(id).map(Known::Live)
+    }
+
+    /// Attributes of the top node, as it is now.
+    pub(super) fn top_attr(&self, root: BorrowedFd<'_>) -> FsResult<(Attr, Validity)> {
+        let stat = host::stat_at(root, &self.name).map_err(gone)?;
+        self.check(&stat)?;
+        Ok(top_attr(&stat))
+    }
+
+    fn check(&self, stat: &HostStat) -> FsResult<()> {
+        if stat.identity == self.identity {
+            Ok(())
+        } else {
+            Err(Errno::STALE)
+        }
+    }
+
+    /// Opens a node on the host.
+    ///
+    /// # Errors
+    /// `ESTALE` if it is not there any more, or another file is.
+    pub(super) fn open(
+        &self,
+        root: BorrowedFd<'_>,
+        id: NodeId,
+        how: Open,
+    ) -> FsResult<(OwnedFd, HostStat)> {
+        if id == self.id {
+            let file = host::open_beneath(root, &self.name, how).map_err(gone)?;
+            let stat = host::stat_fd(file.as_fd())?;
+            self.check(&stat)?;
+            return Ok((file, stat));
+        }
+        let mut path = TreePath::new();
+        let mut at = id;
+        let known = self.known(id).ok_or(Errno::STALE)?;
+        loop {
+            match self.known(at).ok_or(Errno::STALE)? {
+                Known::Settled(place, _) => {
+                    self.index
+                        .prepend_path_to(place, &mut path)
+                        .ok_or(Errno::STALE)?;
+                    break;
+                }
+                Known::Live(node) => {
+                    path.prepend(&node.name);
+                    at = node.parent;
+                }
+            }
+        }
+        // By way of the top node: only if that is the one the id was given for can the rest be.
+        let (top, _) = self.open(root, self.id, Open::Place)?;
+        let file = path.open(top.as_fd(), how).map_err(gone)?;
+        let stat = host::stat_fd(file.as_fd())?;
+        let same = match known {
+            Known::Live(node) => node.identity == stat.identity,
+            // `nix-store --optimise` puts another inode with the same content in a file's place.
+            Known::Settled(_, node) if node.kind() == FileKind::Regular => {
+                stat.kind == FileKind::Regular && stat.attr.size == node.size()
+            }
+            Known::Settled(_, node) => stat.kind == node.kind() && stat.identity.ino == node.ino(),
+        };
+        if same {
+            Ok((file, stat))
+        } else {
+            Err(Errno::STALE)
+        }
+    }
+
+    /// Looks up `name` in directory `parent`, which must be known.
+    pub(super) fn lookup(
+        &self,
+        call: Call,
+        root: BorrowedFd<'_>,
+        parent: NodeId,
+        name: Name<'_>,
+    ) -> FsResult<Found> {
+        let settled = match self.known(parent).ok_or(Errno::STALE)? {
+            Known::Settled(place, node) if node.kind() == FileKind::Directory => Some(place),
+            Known::Settled(..) => return Err(Errno::NOTDIR),
+            Known::Live(_) => None,
+        };
+        if let Some(place) = settled
+            && let Some(found) = self.find_settled(place, name)
+        {
+            return Ok(found);
+        }
+        if !call.may_block {
+            return Err(Errno::AGAIN);
+        }
+        let (dir, before) = self.open(root, parent, Open::Directory)?;
+        if let Some(place) = settled
+            && self.read_settled(place, dir.as_fd(), &before)?.is_some()
+            && let Some(found) = self.find_settled(place, name)
+        {
+            return Ok(found);
+        }
+        let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
+        match self.look_live(dir.as_fd(), parent, &name)? {
+            Some(entry) => Ok(Found::Entry(entry)),
+            None => Ok(Found::Negative(Validity::NONE)),
+        }
+    }
+
+    /// Answer from the index, if it knows what is in the directory.
+    fn find_settled(&self, dir: Place, name: Name<'_>) -> Option<Found> {
+        if let Some(node) = self.index.child(dir, name.as_bytes()) {
+            return Some(Found::Entry(settled_entry(node)));
+        }
+        self.index
+            .entries(dir)
+            .map(|_| Found::Negative(Validity::FOREVER))
+    }
+
+    /// Looks at `name` in a directory that may still change.
+    pub(super) fn look_live(
+        &self,
+        dir: BorrowedFd<'_>,
+        parent: NodeId,
+        name: &CStr,
+    ) -> FsResult<Option<Entry>> {
+        let stat = match host::stat_at(dir, name) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let bytes = name.to_bytes();
+        let node = live_id(parent, bytes, stat.identity);
+        self.live.remember(node, || LiveNode {
+            parent,
+            name: bytes.into(),
+            identity: stat.identity,
+        });
+        Ok(Some(Entry {
+            node,
+            attr: stat.attr,
+            entry_validity: Validity::NONE,
+            attr_validity: Validity::NONE,
+        }))
+    }
+
+    /// What the settled directory at `place` contains, read from the host if need be. `None` if
+    /// it turns out not to be settled (yet, or any more).
+    pub(super) fn entries(
+        &self,
+        call: Call,
+        root: BorrowedFd<'_>,
+        place: Place,
+    ) -> FsResult<Option<&Block>> {
+        if let Some(block) = self.index.entries(place) {
+            return Ok(Some(block));
+        }
+        if !call.may_block {
+            return Err(Errno::AGAIN);
+        }
+        let id = self.index.node(place).ok_or(Errno::STALE)?.id;
+        let (dir, before) = self.open(root, id, Open::Directory)?;
+        self.read_settled(place, dir.as_fd(), &before)
+    }
+
+    fn read_settled(
+        &self,
+        place: Place,
+        dir: BorrowedFd<'_>,
+        before: &HostStat,
+    ) -> FsResult<Option<&Block>> {
+        if !is_settled(before) {
+            return Ok(None);
+        }
+        let mut entries = Vec::new();
+        let listed = host::list(dir, |name, _, _| {
+            let stat = host::stat_at(dir, name)?;
+            let target = match stat.kind {
+                FileKind::Symlink => host::read_link(dir, name)?,
+                _ => Vec::new(),
+            };
+            entries.push(new_node(name, &stat, target));
+            Ok(())
+        });
+        match listed {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(None), // it is being emptied
+            Err(errno) => return Err(errno),
+        }
+        if !is_final(before, &host::stat_fd(dir)?) {
+            return Ok(None);
+        }
+        Ok(self.index.fill(place, entries))
+    }
+
+    /// Reads directories until the node with this id turns up, or there are none left.
+    pub(super) fn search(&self, root: BorrowedFd<'_>, id: NodeId) -> bool {
+        let mut dirs = vec![Place::TOP];
+        while let Some(place) = dirs.pop() {
+            if self.index.find(id).is_some() {
+                return true;
+            }
+            let Some(node) = self.index.node(place) else {
+                continue;
+            };
+            if node.kind() != FileKind::Directory {
+                continue;
+            }
+            let Ok(Some(block)) = self.entries(Call::WAIT, root, place) else {
+                continue;
+            };
+            dirs.extend(
+                block
+                    .nodes()
+                    .iter()
+                    .filter_map(|node| self.index.find(node.id)),
+            );
+        }
+        self.index.find(id).is_some()
+    }
+}
+
+/// What the index says of a node.
+pub(super) fn settled_entry(node: &super::index::Node) -> Entry {
+    Entry {
+        node: node.id,
+        attr: node.attr(),
+        entry_validity: Validity::FOREVER,
+        attr_validity: Validity::FOREVER,
+    }
+}
+
+/// Attributes of a top node: canonical and for ever once it is settled.
+pub(super) fn top_attr(stat: &HostStat) -> (Attr, Validity) {
+    if !is_settled(stat) {
+        return (stat.attr, Validity::NONE);
+    }
+    let executable = stat.attr.mode & 0o100 != 0;
+    let attr = super::settled::canonical(stat.attr.ino, stat.kind, stat.attr.size, executable);
+    (attr, Validity::FOREVER)
+}
+
+fn new_node(name: &CStr, stat: &HostStat, target: Vec<u8>) -> NewNode {
+    NewNode {
+        name: name.to_bytes().to_vec(),
+        ino: stat.attr.ino,
+        size: stat.attr.size,
+        kind: stat.kind,
+        // The owner's bit decides, as it does when Nix settles the file.
+        executable: stat.attr.mode & 0o100 != 0,
+        target,
+    }
+}
+
+/// What it means that a node a client knows cannot be found where it was.
+fn gone(errno: Errno) -> Errno {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::STALE,
+        errno => errno,
+    }
+}

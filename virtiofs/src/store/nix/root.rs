@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The root directory of a store: the one place where paths come and go.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::index::{name_tag, path_tag, top_id};
+use super::naming;
+use super::path::{StorePath, top_attr};
+use super::settled::is_settled;
+use crate::errno::{Errno, FsResult};
+use crate::fs::{Attr, Call, Entry, FileKind, Found, Name, NodeId, Timestamp, Validity};
+use crate::store::host::{self, Open};
+use crate::store::listing::Listing;
+
+/// All store paths whose ids begin with the same tag; hardly ever more than one or two.
+type Tagged = Arc<[Arc<StorePath>]>;
+
+/// The root directory, and the store paths somebody has asked for.
+pub(super) struct Root {
+    dir: OwnedFd,
+    timeout: Duration,
+    /// Read without locks; changed under `change`.
+    paths: papaya::HashMap<u16, Tagged>,
+    change: Mutex<()>,
+    /// Names in the root and its times when they were read, for ids from before a restart.
+    names: Mutex<Option<RootNames>>,
+}
+
+struct RootNames {
+    mtime: Timestamp,
+    ctime: Timestamp,
+    /// Sorted.
+    names: Arc<[(u16, CString)]>,
+}
+
+impl Root {
+    pub(super) fn new(dir: OwnedFd, timeout: Duration) -> Root {
+        Root {
+            dir,
+            timeout,
+            paths: papaya::HashMap::new(),
+            change: Mutex::new(()),
+            names: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// How long anything the root says holds.
+    pub(super) fn validity(&self) -> Validity {
+        Validity(self.timeout)
+    }
+
+    pub(super) fn attr(&self) -> FsResult<Attr> {
+        Ok(host::stat_fd(self.fd())?.attr)
+    }
+
+    /// Looks up a store path.
+    pub(super) fn lookup(&self, name: Name<'_>) -> FsResult<Found> {
+        // A path that does not exist may do so the next moment: no validity.
+        let nothing = Found::Negative(Validity::NONE);
+        if !naming::is_store_path(name.as_bytes()) {
+            return Ok(nothing);
+        }
+        let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
+        Ok(self.look(&name)?.map_or(nothing, Found::Entry))
+    }
+
+    /// Looks at a name of the root that is one of a store path. `None`: there is none (any more).
+    pub(super) fn look(&self, name: &CStr) -> FsResult<Option<Entry>> {
+        let stat = match host::stat_at(self.fd(), name) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => {
+                self.replace(name, None);
+                return Ok(None);
+            }
+            Err(errno) => return Err(errno),
+        };
+        if naming::may_be_lock(name.to_bytes())
+            && stat.kind == FileKind::Regular
+            && !is_settled(&stat)
+        {
+            return Ok(None);
+        }
+        let node = top_id(name.to_bytes(), stat.identity);
+        if self.find(node).is_none_or(|path| path.id() != node) {
+            self.replace(name, Some(Arc::new(StorePath::new(name, &stat))));
+        }
+        let (attr, attr_validity) = top_attr(&stat);
+        let settled = attr_validity != Validity::NONE;
+        let entry_validity = if settled {
+            self.validity()
+        } else {
+            Validity::NONE
+        };
+        Ok(Some(Entry {
+            node,
+            attr,
+            entry_validity,
+            attr_validity,
+        }))
+    }
+
+    /// Puts `path` in the place of all others of its name.
+    fn replace(&self, name: &CStr, path: Option<Arc<StorePath>>) {
+        let tag = name_tag(name.to_bytes());
+        let _guard = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let paths = self.paths.pin();
+        let old = paths.get(&tag).map_or(&[][..], |tagged| tagged);
+        if let Some(path) = &path {
+            if old.iter().any(|old| old.id() == path.id()) {
+                return; // somebody else was faster
+            }
+        } else if !old.iter().any(|old| old.name() == name) {
+            return;
+        }
+        let tagged: Tagged = old
+            .iter()
+            .filter(|old| old.name() != name)
+            .cloned()
+            .chain(path)
+            .collect();
+        if tagged.is_empty() {
+            paths.remove(&tag);
+        } else {
+            paths.insert(tag, tagged);
+        }
+    }
+
+    /// The store path that a node belongs to, if it knows the node.
+    fn find(&self, node: NodeId) -> Option<Arc<StorePath>> {
+        let paths = self.paths.pin();
+        let tagged = paths.get(&path_tag(node))?;
+        tagged
+            .iter()
+            .find(|path| path.known(node).is_some())
+            .cloned()
+    }
+
+    /// The store path that a node belongs to. A node nobody was told of since the server started
+    /// is searched for: a client may know it from before.
+    ///
+    /// # Errors
+    /// `ESTALE` if there is no such node (any more).
+    pub(super) fn path_of(&self, call: Call, node: NodeId) -> FsResult<Arc<StorePath>> {
+        if let Some(path) = self.find(node) {
+            return Ok(path);
+        }
+        if !call.may_block {
+            return Err(Errno::AGAIN);
+        }
+        let tag = path_tag(node);
+        let names = self.names()?;
+        let first = names.partition_point(|(other, _)| *other < tag);
+        for (_, name) in names[first..].iter().take_while(|(other, _)| *other == tag) {
+            let Ok(Some(entry)) = self.look(name) else {
+                continue;
+            };
+            let Some(path) = self.find(entry.node) else {
+                continue;
+            };
+            if path.search(self.fd(), node) {
+                return Ok(path);
+            }
+        }
+        Err(Errno::STALE)
+    }
+
+    /// Names of all store paths, by the tags of their ids; read again only when the root has
+    /// changed, lest asking for nodes that never existed cost a reading each.
+    fn names(&self) -> FsResult<Arc<[(u16, CString)]>> {
+        let mut cached = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let attr = self.attr()?;
+        if let Some(names) = &*cached
+            && names.mtime == attr.mtime
+            && names.ctime == attr.ctime
+        {
+            return Ok(Arc::clone(&names.names));
+        }
+        let dir = host::open_beneath(self.fd(), c".", Open::Directory)?;
+        let mut names = Vec::new();
+        host::list(dir.as_fd(), |name, _, _| {
+            if naming::is_store_path(name.to_bytes()) {
+                names.push((name_tag(name.to_bytes()), name.to_owned()));
+            }
+            Ok(())
+        })?;
+        names.sort();
+        let names: Arc<[_]> = names.into();
+        *cached = Some(RootNames {
+            mtime: attr.mtime,
+            ctime: attr.ctime,
+            names: Arc::clone(&names),
+        });
+        Ok(names)
+    }
+
+    /// Lists what a client may see.
+    pub(super) fn list(&self) -> FsResult<Listing> {
+        let dir = host::open_beneath(self.fd(), c".", Open::Directory)?;
+        Listing::read(dir.as_fd(), |name| {
+            let bytes = name.to_bytes();
+            !naming::is_store_path(bytes)
+                || (naming::may_be_lock(bytes)
+                    && host::stat_at(dir.as_fd(), name)
+                        .is_ok_and(|stat| stat.kind == FileKind::Regular && !is_settled(&stat)))
+        })
+    }
+
+    /// Bytes the indexes of all store paths take.
+    pub(super) fn index_size(&self) -> usize {
+        let paths = self.paths.pin();
+        paths
+            .values()
+            .flat_map(|tagged| tagged.iter())
+            .map(|path| path.index().size())
+            .sum()
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Root({} store paths known)", self.paths.len())
+    }
+}
