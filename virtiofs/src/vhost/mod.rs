@@ -1,2 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The virtio-fs device over vhost-user.
+//! The virtio-fs device, spoken to over a vhost-user socket.
+//!
+//! A [`Device`] joins a file system to a VMM: one connection is one session of a fresh
+//! [`Server`](crate::server::Server), with one high-priority queue and
+//! [`DeviceOptions::request_queues`] request queues.
+//!
+//! Threads: the thread that calls [`Device::serve_next`] answers the front-end's messages; each
+//! ring that the front-end has started and enabled has a thread of its own, which alone owns the
+//! ring's state. Nothing is shared between rings but the server, so no lock is taken on the way of
+//! a request. To change a ring it is stopped: its thread finishes the batch at hand, hands the
+//! state back and ends. When the client goes, every thread has been joined and every descriptor
+//! closed before `serve_next` returns.
+//!
+//! ```no_run
+//! use std::os::unix::net::UnixListener;
+//! use virtiofs::vhost::{Device, DeviceOptions, Tag};
+//! # fn run(store: impl virtiofs::fs::ReadFs + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = DeviceOptions { tag: Some(Tag::new("nix-store")?), ..DeviceOptions::default() };
+//! let device = Device::new(store, options)?;
+//! let stop = device.stop_handle(); // for whoever handles signals
+//! # let _ = stop;
+//!
+//! let listener = UnixListener::bind("/run/rofs/store.sock")?;
+//! while !device.is_stopped() {
+//!     if let Err(error) = device.serve_next(&listener) {
+//!         log::error!("{error}"); // this client's connection; the next one is welcome
+//!         if !error.is_client_fault() {
+//!             break;
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod chain;
+mod config;
+mod device;
+mod event;
+mod features;
+mod limit;
+mod memory;
+mod options;
+mod queue;
+mod ring;
+mod session;
+mod stop;
+
+pub use self::device::{Device, ServeError};
+pub use self::options::{DeviceOptions, OptionsError, Tag};
+pub use self::stop::StopHandle;

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the thread of a ring does: requests from the available ring through the server into the
+//! used ring, a batch at a time.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vm_memory::{
+    Bytes, GuestAddress, GuestAddressSpace, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice,
+};
+
+use super::chain::Segments;
+use super::memory::Memory;
+use crate::dax::DaxWindow;
+use crate::fs::ReadFs;
+use crate::server::Server;
+
+/// Requests answered before the driver is told and the thread looks up from its work.
+const BATCH_REQUESTS: u32 = 64;
+/// Bytes answered before the same: the first of many large reads shall not wait for the last.
+const BATCH_BYTES: u64 = 1 << 20;
+
+/// `VIRTQ_AVAIL_F_NO_INTERRUPT`: the driver polls.
+const NO_INTERRUPT: u16 = 1;
+
+/// Why a ring cannot go on: its driver, or whoever set it up, broke it.
+#[derive(Debug)]
+pub(super) enum RingError {
+    /// A part of the ring is not in guest memory.
+    Outside(&'static str),
+    /// The available index is further ahead than the ring is long.
+    Jump { from: u16, to: u16 },
+    /// A chain starts behind the descriptor table.
+    Head(u16),
+    /// Anything else that the ring's bookkeeping says.
+    Queue(virtio_queue::Error),
+    /// Its descriptors for events are unusable.
+    Event(std::io::Error),
+    /// A bug of ours.
+    Panic,
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RingError::Outside(part) => write!(f, "its {part} is outside of guest memory"),
+            RingError::Jump { from, to } => {
+                write!(f, "its available index jumped from {from} to {to}")
+            }
+            RingError::Head(head) => write!(f, "descriptor {head} was offered, and there is none"),
+            RingError::Queue(error) => write!(f, "{error}"),
+            RingError::Event(error) => write!(f, "{error}"),
+            RingError::Panic => f.write_str("its thread panicked"),
+        }
+    }
+}
+
+impl From<virtio_queue::Error> for RingError {
+    fn from(error: virtio_queue::Error) -> RingError {
+        RingError::Queue(error)
+    }
+}
+
+/// What a turn left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// The driver wants to be told.
+    pub(super) signal: bool,
+    /// There is more to do; otherwise the driver was asked to kick.
+    pub(super) more: bool,
+}
+
+/// What requests are answered with; one for each ring's thread, made in it.
+pub(super) struct Engine<F> {
+    server: Arc<Server<F>>,
+    memory: Memory,
+    window: Option<Arc<dyn DaxWindow>>,
+    /// Empty between turns; kept for its storage.
+    segments: Segments<'static>,
+    /// Tell the driver at the next chance, whatever it says: see [`Engine::turn`].
+    overdue: bool,
+}
+
+impl<F: ReadFs> Engine<F> {
+    pub(super) fn new(
+        server: Arc<Server<F>>,
+        memory: Memory,
+        window: Option<Arc<dyn DaxWindow>>,
+    ) -> Engine<F> {
+        Engine {
+            server,
+            memory,
+            window,
+            segments: Segments::default(),
+            overdue: true,
+        }
+    }
+
+    /// Answers one batch of requests.
+    ///
+    /// The first turn on a ring that was used before tells the driver in any case: whoever served
+    /// the ring until then may have ended between using a buffer and saying so.
+    pub(super) fn turn(&mut self, queue: &mut Queue) -> Result<Turn, RingError> {
+        let guard = self.memory.memory();
+        let memory = guard.deref();
+        check(queue, memory)?;
+        let mut signal = std::mem::take(&mut self.overdue) && queue.next_used() != 0;
+
+        queue.disable_notification(memory)?;
+        let mut segments = std::mem::take(&mut self.segments).recycle();
+        let answered = self.batch(queue, memory, &mut segments);
+        self.segments = segments.recycle();
+        let answered = answered?;
+
+        if answered.requests > 0 {
+            signal |= wants_signal(queue, memory)?;
+        }
+        // If requests came in meanwhile, nobody will kick for them.
+        let more = answered.full || queue.enable_notification(memory)?;
+        Ok(Turn { signal, more })
+    }
+
+    fn batch<'m>(
+        &mut self,
+        queue: &mut Queue,
+        memory: &'m GuestMemoryMmap,
+        segments: &mut Segments<'m>,
+    ) -> Result<Answered, RingError> {
+        let mut answered = Answered {
+            requests: 0,
+            full: false,
+        };
+        let mut bytes = 0;
+        while let Some(head) = pop(queue, memory)? {
+            let written = self.answer(queue, memory, segments, head);
+            queue.add_used(memory, head, written)?;
+            answered.requests += 1;
+            bytes += u64::from(written);
+            if answered.requests == BATCH_REQUESTS || bytes >= BATCH_BYTES {
+                answered.full = true;
+                break;
+            }
+        }
+        Ok(answered)
+    }
+
+    fn answer<'m>(
+        &mut self,
+        queue: &Queue,
+        memory: &'m GuestMemoryMmap,
+        segments: &mut Segments<'m>,
+        head: u16,
+    ) -> u32 {
+        let table = GuestAddress(queue.desc_table());
+        let found = segments.collect(memory, table, queue.size(), head);
+        // A chain that makes no sense holds no request; but the driver waits for a reply, and a
+        // request of no bytes gets an error if there is room for one.
+        let readable: &[VolatileSlice<'m>] = match &found {
+            Ok(()) => &segments.readable,
+            Err(error) => {
+                log::debug!("a malformed request: {error}");
+                &[]
+            }
+        };
+        let window = self.window.as_deref();
+        self.server.handle(readable, &segments.writable, window)
+    }
+}
+
+struct Answered {
+    requests: u32,
+    full: bool,
+}
+
+/// Checks that the three parts of the ring are in memory. Each turn, because memory comes and
+/// goes.
+fn check(queue: &Queue, memory: &GuestMemoryMmap) -> Result<(), RingError> {
+    let size = usize::from(queue.size());
+    let parts = [
+        ("descriptor table", queue.desc_table(), 16 * size),
+        ("available ring", queue.avail_ring(), 6 + 2 * size),
+        ("used ring", queue.used_ring(), 6 + 8 * size),
+    ];
+    for (name, at, len) in parts {
+        if !memory.check_range(GuestAddress(at), len) {
+            return Err(RingError::Outside(name));
+        }
+    }
+    Ok(())
+}
+
+/// The next chain that the driver offers.
+fn pop(queue: &mut Queue, memory: &GuestMemoryMmap) -> Result<Option<u16>, RingError> {
+    let (from, size) = (queue.next_avail(), queue.size());
+    let chain = match queue.iter(memory) {
+        Ok(mut available) => available.next(),
+        Err(virtio_queue::Error::InvalidAvailRingIndex) => {
+            let to = queue
+                .avail_idx(memory, Ordering::Relaxed)
+                .map_or(from, |index| index.0);
+            return Err(RingError::Jump { from, to });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match chain.map(|chain| chain.head_index()) {
+        Some(head) if head >= size => Err(RingError::Head(head)),
+        head => Ok(head),
+    }
+}
+
+/// Whether the driver wants to be told of what was used.
+fn wants_signal(queue: &mut Queue, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
+    let wanted = queue.needs_notification(memory)?;
+    if !wanted || queue.event_idx_enabled() {
+        return Ok(wanted);
+    }
+    // `Queue` does not look at the flag that serves instead of the event index.
+    let flags: u16 = memory
+        .load(GuestAddress(queue.avail_ring()), Ordering::Relaxed)
+        .map_err(virtio_queue::Error::GuestMemory)?;
+    Ok(u16::from_le(flags) & NO_INTERRUPT == 0)
+}
+
+#[cfg(test)]
+#[path = "queue_test.rs"]
+mod tests;
