@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The serving process: locks itself in, serves each share in a thread, and ends when told to or
+//! when no client is left.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use crate::config::{Config, Share};
+use crate::doors::{Door, Doors};
+use crate::failure::{Failure, Outcome};
+use crate::roots::Root;
+use crate::serve::{self, Kind, Stop, Tree};
+use crate::signals::{STOP, Signals};
+use crate::{notify, sandbox};
+
+/// How long requests at work may take after the order to stop.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The whole server in one process.
+pub(crate) fn alone(config: &Config, doors: Doors) -> Outcome<u8> {
+    let Doors {
+        doors,
+        roots,
+        files,
+    } = doors;
+    let code = serve_all(config, doors, roots, true, notify::ready)?;
+    notify::stopping();
+    drop(files);
+    Ok(code)
+}
+
+/// The server as the child of a supervisor.
+pub(crate) fn inside(
+    config: &Config,
+    doors: Vec<Door>,
+    mut roots: Vec<Root>,
+    ready: OwnedFd,
+) -> Outcome<u8> {
+    sandbox::leave_host(config, &mut roots)?;
+    serve_all(config, doors, roots, false, || {
+        let _ = rustix::io::write(&ready, &[1]);
+        drop(ready);
+    })
+}
+
+fn serve_all(
+    config: &Config,
+    doors: Vec<Door>,
+    roots: Vec<Root>,
+    alone: bool,
+    ready: impl FnOnce(),
+) -> Outcome<u8> {
+    let failed = |e: std::io::Error| Failure::new(format!("cannot start serving: {e}"));
+    let signals = Signals::new(&STOP).map_err(failed)?;
+    let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| failed(e.into()))?);
+
+    let kinds = config
+        .shares
+        .iter()
+        .zip(&roots)
+        .map(|(share, root)| Kind::of(share, root))
+        .collect::<Outcome<Vec<Kind>>>()?;
+    let read_all = kinds
+        .iter()
+        .zip(&roots)
+        .any(|(kind, root)| kind.needs_read_all(root));
+    sandbox::lock(config.seccomp, read_all, alone)?;
+
+    let trees = trees(&config.shares, kinds, roots)?;
+    let trouble = Arc::new(AtomicBool::new(false));
+    let mut stops = Vec::new();
+    let mut running = 0_u64;
+    for ((share, door), tree) in config.shares.iter().zip(doors).zip(trees) {
+        let (stop, work) = serve::prepare(share, door, tree, config.keep)?;
+        stops.push(stop);
+        let end = End {
+            ended: Arc::clone(&ended),
+            trouble: Arc::clone(&trouble),
+        };
+        let name = share.tag.as_deref().unwrap_or("share").to_owned();
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || {
+                if let Err(failure) = work() {
+                    log::error!("{failure}");
+                    end.trouble.store(true, Ordering::Relaxed);
+                }
+                drop(end);
+            })
+            .map_err(failed)?;
+        running += 1;
+    }
+    ready();
+    wait(&signals, &ended, running, &stops);
+    Ok(u8::from(trouble.load(Ordering::Relaxed)))
+}
+
+/// Tells the main thread that a share's thread has ended, even if by a panic.
+struct End {
+    ended: Arc<OwnedFd>,
+    trouble: Arc<AtomicBool>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.trouble.store(true, Ordering::Relaxed);
+        }
+        let _ = rustix::io::write(&self.ended, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Until all shares' threads have ended, or a signal came and they had their time to end.
+fn wait(signals: &Signals, ended: &OwnedFd, mut running: u64, stops: &[Stop]) {
+    let mut stopping = false;
+    while running > 0 {
+        let mut polled = [
+            PollFd::new(ended, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+        ];
+        let patience = Timespec::try_from(PATIENCE).ok();
+        if poll(&mut polled, patience.as_ref().filter(|_| stopping)) == Ok(0) {
+            log::warn!("requests at work did not end in time");
+            return;
+        }
+        if !polled[0].revents().is_empty() {
+            let mut count = [0_u8; 8];
+            if rustix::io::read(ended, &mut count) == Ok(8) {
+                running = running.saturating_sub(u64::from_ne_bytes(count));
+            }
+        }
+        if signals.next().is_some() && !stopping {
+            log::info!("Stopping");
+            stopping = true;
+            stops.iter().for_each(Stop::stop);
+        }
+    }
+}
+
+/// Shares of one directory, served in one way, share one index.
+fn trees(shares: &[Share], kinds: Vec<Kind>, roots: Vec<Root>) -> Outcome<Vec<Tree>> {
+    let mut made: HashMap<(std::path::PathBuf, Kind), Tree> = HashMap::new();
+    let mut trees = Vec::new();
+    for ((share, kind), root) in shares.iter().zip(kinds).zip(roots) {
+        let key = (root.path.clone(), kind);
+        let tree = match made.get(&key) {
+            Some(tree) => tree.clone(),
+            None => {
+                let tree = serve::open(share, kind, root)?;
+                made.insert(key, tree.clone());
+                tree
+            }
+        };
+        trees.push(tree);
+    }
+    Ok(trees)
+}
