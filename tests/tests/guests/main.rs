@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Real Linux clients of the real binary: QEMU and User-Mode Linux guests over vhost-user, and
+//! this host's kernel through /dev/fuse. `.ci/provision` gets what they need.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+mod life;
+mod overlay;
+mod tree;
