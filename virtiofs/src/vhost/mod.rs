@@ -12,26 +12,30 @@
 //! state back and ends. When the client goes, every thread has been joined and every descriptor
 //! closed before `serve_next` returns.
 //!
-//! ```no_run
-//! use std::os::unix::net::UnixListener;
+//! ```
+//! use std::os::unix::net::{UnixListener, UnixStream};
+//! use std::sync::Arc;
+//! use virtiofs::store::{NixOptions, NixStore, open_root};
 //! use virtiofs::vhost::{Device, DeviceOptions, Tag};
-//! # fn run(store: impl virtiofs::fs::ReadFs + Clone + 'static) -> Result<(), Box<dyn std::error::Error>> {
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let (store_dir, socket) = (dir.path(), dir.path().join("socket"));
+//! let store = Arc::new(NixStore::new(open_root(store_dir)?, NixOptions::default())?);
 //! let options = DeviceOptions { tag: Some(Tag::new("nix-store")?), ..DeviceOptions::default() };
 //! let device = Device::new(store, options)?;
 //! let stop = device.stop_handle(); // for whoever handles signals
-//! # let _ = stop;
 //!
-//! let listener = UnixListener::bind("/run/rofs/store.sock")?;
-//! while !device.is_stopped() {
-//!     if let Err(error) = device.serve_next(&listener) {
-//!         log::error!("{error}"); // this client's connection; the next one is welcome
-//!         if !error.is_client_fault() {
-//!             break;
-//!         }
-//!     }
+//! let listener = UnixListener::bind(&socket)?;
+//! let vmm = UnixStream::connect(&socket)?; // the VMM comes ...
+//! drop(vmm); // ... and goes again
+//! match device.serve_next(&listener) {
+//!     Ok(()) => {} // it left in good order; the next one is welcome
+//!     Err(error) if error.is_client_fault() => eprintln!("{error}"), // so it is here
+//!     Err(error) => return Err(error.into()),
 //! }
-//! # Ok(())
-//! # }
+//! stop.stop();
+//! assert!(device.is_stopped());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod chain;
