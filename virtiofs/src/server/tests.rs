@@ -429,13 +429,39 @@ fn forgetting_more_than_there_is() {
     assert_eq!(getattr(), Err(Some(Errno::STALE)));
 }
 
+/// Every answer is on a disk.
+struct Slow;
+
+#[rustfmt::skip]
+impl ReadFs for Slow {
+    fn capabilities(&self) -> crate::fs::Capabilities { unimplemented!() }
+    fn lookup(&self, _: Call, _: NodeId, _: Name<'_>) -> FsResult<Found> { unimplemented!() }
+    fn getattr(&self, call: Call, _: NodeId) -> FsResult<(crate::fs::Attr, Validity)> {
+        Err(if call.may_block { Errno::STALE } else { Errno::AGAIN })
+    }
+    fn readlink(&self, _: Call, _: NodeId, _: &mut dyn crate::fs::DataSink) -> FsResult<()> { unimplemented!() }
+    fn readdir(&self, _: Call, _: NodeId, _: u64, _: &mut dyn crate::fs::DirSink) -> FsResult<()> { unimplemented!() }
+    fn read(&self, call: Call, _: NodeId, _: u64, _: u32, out: &mut dyn crate::fs::DataSink) -> FsResult<usize> {
+        // Some of it is in memory, but not all.
+        out.put(b"half");
+        if call.may_block { Ok(4) } else { Err(Errno::AGAIN) }
+    }
+    fn statfs(&self, _: Call) -> FsResult<crate::fs::StatFs> { unimplemented!() }
+}
+
 #[test]
-fn without_waiting_nothing_is_done() {
-    let (_dir, server) = tree();
-    let mut asked = request(Opcode::Getattr as u32, 1, &[0; 16]);
-    let mut reply = vec![0u8; 4096];
-    let readable = VolatileSlice::from(&mut asked[..]);
-    let writable = VolatileSlice::from(&mut reply[..]);
-    assert_eq!(server.try_handle(&[readable], &[writable], None), None);
-    assert!(reply.iter().all(|b| *b == 0));
+fn without_waiting_nothing_is_said() {
+    let server = Server::new(Slow, Options::default());
+    for (opcode, body) in [
+        (Opcode::Getattr, &[0; 16][..]),
+        (Opcode::Read, &read_in(0, 100)),
+    ] {
+        let mut asked = request(opcode as u32, 1, body);
+        let mut reply = vec![0u8; 4096];
+        let readable = VolatileSlice::from(&mut asked[..]);
+        let writable = VolatileSlice::from(&mut reply[..]);
+        assert_eq!(server.try_handle(&[readable], &[writable], None), None);
+        assert!(reply[..HEADER].iter().all(|b| *b == 0));
+        assert!(ask(&server, asked, 4096) != Err(None));
+    }
 }

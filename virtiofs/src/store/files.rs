@@ -2,13 +2,14 @@
 //! The few descriptors a share keeps open, however many files its clients know.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
-use crate::errno::FsResult;
-use crate::fs::NodeId;
+use super::host;
+use crate::errno::{Errno, FsResult};
+use crate::fs::{Call, DataSink, NodeId};
 
 /// How many descriptors are kept unless told otherwise.
 pub(super) const DEFAULT_LIMIT: usize = 256;
@@ -44,6 +45,28 @@ impl FileCache {
     pub(super) fn remove(&self, node: NodeId) {
         self.cache.remove(&node);
     }
+}
+
+/// Puts `wanted` bytes of `file` into `out`, or fewer at its end.
+///
+/// # Errors
+/// What reading says; `EAGAIN` if the call may not wait and part of it is not in memory.
+pub(super) fn put(
+    call: Call,
+    file: BorrowedFd<'_>,
+    at: u64,
+    wanted: usize,
+    out: &mut dyn DataSink,
+) -> FsResult<usize> {
+    let got = out.put_file(file, at, wanted)?;
+    // A read that may not wait also ends early where the page cache does.
+    if got < wanted && !call.may_block {
+        let end = at.saturating_add(got as u64);
+        if end < host::stat_fd(file)?.attr.size {
+            return Err(Errno::AGAIN);
+        }
+    }
+    Ok(got)
 }
 
 impl fmt::Debug for FileCache {

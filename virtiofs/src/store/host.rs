@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags}
 use rustix::io::Errno as HostErrno;
 
 use crate::errno::{Errno, FsResult};
-use crate::fs::{Attr, FileKind, Timestamp};
+use crate::fs::{Attr, Call, FileKind, Timestamp};
 
 /// What tells one file from another that has its name later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,8 +101,14 @@ pub(super) enum Open {
     File,
 }
 
-/// Opens `path` beneath `dir`.
-pub(super) fn open_beneath(dir: BorrowedFd<'_>, path: &CStr, how: Open) -> FsResult<OwnedFd> {
+/// Opens `path` beneath `dir`. A call that may not wait gets `EAGAIN` unless the kernel has the
+/// whole path in memory.
+pub(super) fn open_beneath(
+    call: Call,
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    how: Open,
+) -> FsResult<OwnedFd> {
     let flags = OFlags::CLOEXEC
         | OFlags::NOFOLLOW
         | match how {
@@ -112,26 +118,41 @@ pub(super) fn open_beneath(dir: BorrowedFd<'_>, path: &CStr, how: Open) -> FsRes
             // and do not take it for a terminal.
             Open::File => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOATIME,
         };
-    match open_retrying(dir, path, flags) {
+    match open_retrying(call, dir, path, flags) {
         // Only the owner may leave the time of access alone.
         Err(HostErrno::PERM) if flags.contains(OFlags::NOATIME) => {
-            Ok(open_retrying(dir, path, flags - OFlags::NOATIME)?)
+            Ok(open_retrying(call, dir, path, flags - OFlags::NOATIME)?)
         }
         result => Ok(result?),
     }
 }
 
-fn open_retrying(dir: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, HostErrno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+fn open_retrying(
+    call: Call,
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+) -> Result<OwnedFd, HostErrno> {
+    let mut resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut tries = RACES;
+    if !call.may_block {
+        resolve |= ResolveFlags::CACHED;
+        tries = 1;
+    }
     let mut result = Err(HostErrno::AGAIN);
-    for _ in 0..RACES {
+    for _ in 0..tries {
         result = rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve);
         match result {
             Err(HostErrno::AGAIN | HostErrno::INTR) => {}
             _ => break,
         }
     }
-    result
+    match result {
+        // An interrupted call that may not wait is asked again where it may.
+        Err(HostErrno::INTR) => Err(HostErrno::AGAIN),
+        result => result,
+    }
 }
 
 /// Target of the symbolic link `name` in `dir`, at most 4095 bytes long (`PATH_MAX`).
@@ -188,7 +209,7 @@ mod tests {
         )
         .unwrap();
         let root = dir_fd(tree.path());
-        let open = |path: &CStr, how| open_beneath(root.as_fd(), path, how).map(drop);
+        let open = |path: &CStr, how| open_beneath(Call::WAIT, root.as_fd(), path, how).map(drop);
 
         assert_eq!(open(c"dir/file", Open::File), Ok(()));
         assert_eq!(open(c"dir", Open::Directory), Ok(()));
@@ -227,7 +248,7 @@ mod tests {
             0,
         )
         .unwrap();
-        let file = open_beneath(root.as_fd(), c"fifo", Open::File).unwrap();
+        let file = open_beneath(Call::WAIT, root.as_fd(), c"fifo", Open::File).unwrap();
         assert_eq!(stat_fd(file.as_fd()).unwrap().kind, FileKind::Fifo);
     }
 }

@@ -124,7 +124,7 @@ impl PlainTree {
     /// `ESTALE` if another file is there now, or none.
     fn open_node(&self, id: NodeId, how: Open) -> FsResult<(OwnedFd, HostStat)> {
         if id == NodeId::ROOT {
-            let dir = host::open_beneath(self.root.as_fd(), c".", how)?;
+            let dir = host::open_beneath(Call::WAIT, self.root.as_fd(), c".", how)?;
             let stat = host::stat_fd(dir.as_fd())?;
             return Ok((dir, stat));
         }
@@ -144,7 +144,7 @@ impl PlainTree {
             (node.identity, node.device)
         };
         let file = path
-            .open(self.root.as_fd(), how)
+            .open(Call::WAIT, self.root.as_fd(), how)
             .map_err(|errno| match errno {
                 Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::STALE,
                 errno => errno,
@@ -245,10 +245,7 @@ impl ReadFs for PlainTree {
         }
     }
 
-    fn lookup(&self, call: Call, parent: NodeId, name: Name<'_>) -> FsResult<Found> {
-        if !call.may_block {
-            return Err(Errno::AGAIN);
-        }
+    fn lookup(&self, _call: Call, parent: NodeId, name: Name<'_>) -> FsResult<Found> {
         let dir = self.place(parent)?;
         let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
         match self.look(dir.as_fd(), parent, &name)? {
@@ -260,19 +257,13 @@ impl ReadFs for PlainTree {
         }
     }
 
-    fn getattr(&self, call: Call, node: NodeId) -> FsResult<(Attr, Validity)> {
-        if !call.may_block {
-            return Err(Errno::AGAIN);
-        }
+    fn getattr(&self, _call: Call, node: NodeId) -> FsResult<(Attr, Validity)> {
         let place = self.place(node)?;
         let stat = host::stat_fd(place.as_fd())?;
         Ok((self.attr(&stat), self.cache.validity()))
     }
 
-    fn readlink(&self, call: Call, node: NodeId, out: &mut dyn DataSink) -> FsResult<()> {
-        if !call.may_block {
-            return Err(Errno::AGAIN);
-        }
+    fn readlink(&self, _call: Call, node: NodeId, out: &mut dyn DataSink) -> FsResult<()> {
         let (link, stat) = self.open_node(node, Open::Place)?;
         if stat.kind != FileKind::Symlink {
             return Err(Errno::INVAL);
@@ -285,10 +276,7 @@ impl ReadFs for PlainTree {
         Ok(())
     }
 
-    fn open(&self, call: Call, node: NodeId) -> FsResult<Opened> {
-        if !call.may_block {
-            return Err(Errno::AGAIN);
-        }
+    fn open(&self, _call: Call, node: NodeId) -> FsResult<Opened> {
         let stat = host::stat_fd(self.place(node)?.as_fd())?;
         if stat.kind == FileKind::Regular {
             self.file(node)?;
@@ -301,17 +289,14 @@ impl ReadFs for PlainTree {
 
     fn readdir(
         &self,
-        call: Call,
+        _call: Call,
         dir: NodeId,
         from: Cookie,
         out: &mut dyn DirSink,
     ) -> FsResult<()> {
-        if !call.may_block {
-            return Err(Errno::AGAIN);
-        }
         let place = self.place(dir)?;
         let read = || {
-            let file = host::open_beneath(place.as_fd(), c".", Open::Directory)?;
+            let file = host::open_beneath(Call::WAIT, place.as_fd(), c".", Open::Directory)?;
             Listing::read(file.as_fd(), |_| false)
         };
         if from < hash::COOKIE_MIN {
@@ -340,21 +325,15 @@ impl ReadFs for PlainTree {
         len: u32,
         out: &mut dyn DataSink,
     ) -> FsResult<usize> {
-        if !call.may_block {
-            return Err(Errno::AGAIN);
-        }
         if node == NodeId::ROOT {
             return Err(Errno::ISDIR);
         }
         let wanted = out.room().min(len as usize);
         let file = self.file(node)?;
-        out.put_file(file.as_fd(), at, wanted)
+        files::put(call, file.as_fd(), at, wanted, out)
     }
 
-    fn map(&self, call: Call, node: NodeId, at: u64, len: u64) -> FsResult<Mapping> {
-        if !call.may_block {
-            return Err(Errno::AGAIN);
-        }
+    fn map(&self, _call: Call, node: NodeId, at: u64, len: u64) -> FsResult<Mapping> {
         let file = self.file(node)?;
         let size = host::stat_fd(file.as_fd())?.attr.size;
         Ok(Mapping {

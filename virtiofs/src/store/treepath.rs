@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::host::{self, Open};
 use crate::errno::{Errno, FsResult};
+use crate::fs::Call;
 
 /// A path below some directory, assembled from its last component to its first, as whoever walks
 /// up a tree finds them. Costs no allocation until it grows longer than the kernel takes at once.
@@ -48,15 +49,15 @@ impl TreePath {
     }
 
     /// Opens what the path leads to, beneath `dir`. The empty path cannot be opened.
-    pub(super) fn open(&self, dir: BorrowedFd<'_>, how: Open) -> FsResult<OwnedFd> {
+    pub(super) fn open(&self, call: Call, dir: BorrowedFd<'_>, how: Open) -> FsResult<OwnedFd> {
         let inner = CStr::from_bytes_with_nul(&self.buffer[self.start..]).map_err(|_| Errno::IO)?;
         let mut at: Option<OwnedFd> = None;
         for name in self.outer.iter().rev() {
             let from = at.as_ref().map_or(dir, AsFd::as_fd);
             let name = std::ffi::CString::new(name.as_slice()).map_err(|_| Errno::IO)?;
-            at = Some(host::open_beneath(from, &name, Open::Place)?);
+            at = Some(host::open_beneath(call, from, &name, Open::Place)?);
         }
-        host::open_beneath(at.as_ref().map_or(dir, AsFd::as_fd), inner, how)
+        host::open_beneath(call, at.as_ref().map_or(dir, AsFd::as_fd), inner, how)
     }
 }
 
@@ -77,12 +78,14 @@ mod tests {
         let mut at = open(tree.path());
         for depth in 1..=60usize {
             rustix::fs::mkdirat(&at, &name, Mode::from_raw_mode(0o755)).unwrap();
-            at = host::open_beneath(at.as_fd(), &name, Open::Place).unwrap();
+            at = host::open_beneath(Call::WAIT, at.as_fd(), &name, Open::Place).unwrap();
             let mut path = TreePath::new();
             for _ in 0..depth {
                 path.prepend(&component);
             }
-            let found = path.open(root.as_fd(), Open::Directory).unwrap();
+            let found = path
+                .open(Call::WAIT, root.as_fd(), Open::Directory)
+                .unwrap();
             assert_eq!(
                 host::stat_fd(found.as_fd()).unwrap().identity,
                 host::stat_fd(at.as_fd()).unwrap().identity,

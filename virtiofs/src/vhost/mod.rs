@@ -40,12 +40,17 @@
 
 mod chain;
 mod config;
+mod deferred;
 mod device;
 mod event;
 mod features;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limit;
 mod memory;
 mod options;
+mod pool;
 mod queue;
 mod ring;
 mod session;
@@ -53,4 +58,5 @@ mod stop;
 
 pub use self::device::{Device, ServeError};
 pub use self::options::{DeviceOptions, OptionsError, Tag};
+pub use self::pool::Pool;
 pub use self::stop::StopHandle;

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::pool::Pool;
 use crate::server;
 
 /// The name by which a guest mounts the share (`mount -t virtiofs TAG DIR`): 1 to 36 bytes, none
@@ -67,6 +68,8 @@ pub struct DeviceOptions {
     pub queue_size: u16,
     /// What the FUSE server offers.
     pub server: server::Options,
+    /// Threads for requests that wait for a disk. Devices of one process should share a pool.
+    pub pool: Pool,
 }
 
 impl DeviceOptions {
@@ -109,6 +112,7 @@ impl Default for DeviceOptions {
             // the 256 pages of 1 MiB, whatever the front-end then makes of it.
             queue_size: 1024,
             server: server::Options::default(),
+            pool: Pool::default(),
         }
     }
 }

@@ -13,7 +13,10 @@ use vm_memory::{
 };
 
 use super::chain::Segments;
+use super::deferred::{Deferred, Done, Request};
+use super::event::Wake;
 use super::memory::Memory;
+use super::pool::Lane;
 use crate::dax::DaxWindow;
 use crate::fs::ReadFs;
 use crate::server::Server;
@@ -78,23 +81,33 @@ pub(super) struct Engine<F> {
     server: Arc<Server<F>>,
     memory: Memory,
     window: Option<Arc<dyn DaxWindow>>,
+    /// Where requests go that have to wait.
+    lane: Lane,
+    deferred: Arc<Deferred>,
     /// Empty between turns; kept for its storage.
     segments: Segments<'static>,
+    done: Done,
     /// Tell the driver at the next chance, whatever it says: see [`Engine::turn`].
     overdue: bool,
 }
 
-impl<F: ReadFs> Engine<F> {
+impl<F: ReadFs + 'static> Engine<F> {
+    /// `wake` wakes the ring's thread for another turn.
     pub(super) fn new(
         server: Arc<Server<F>>,
         memory: Memory,
         window: Option<Arc<dyn DaxWindow>>,
+        lane: Lane,
+        wake: Arc<Wake>,
     ) -> Engine<F> {
         Engine {
             server,
             memory,
             window,
+            lane,
+            deferred: Arc::new(Deferred::new(wake)),
             segments: Segments::default(),
+            done: Done::new(),
             overdue: true,
         }
     }
@@ -115,12 +128,32 @@ impl<F: ReadFs> Engine<F> {
         self.segments = segments.recycle();
         let answered = answered?;
 
-        if answered.requests > 0 {
+        if answered.used > 0 {
             signal |= wants_signal(queue, memory)?;
         }
         // If requests came in meanwhile, nobody will kick for them.
         let more = answered.full || queue.enable_notification(memory)?;
         Ok(Turn { signal, more })
+    }
+
+    /// Waits for the requests that are being answered elsewhere, and puts them into the used
+    /// ring. Returns whether the driver wants to be told.
+    pub(super) fn finish(&mut self, queue: &mut Queue) -> Result<bool, RingError> {
+        self.deferred.wait();
+        let guard = self.memory.memory();
+        let used = self.use_done(queue, guard.deref())?;
+        Ok(used > 0 && wants_signal(queue, guard.deref())?)
+    }
+
+    /// Puts what other threads have answered into the used ring.
+    fn use_done(&mut self, queue: &mut Queue, memory: &GuestMemoryMmap) -> Result<u32, RingError> {
+        let mut used = 0;
+        self.deferred.take(&mut self.done);
+        for (head, written) in self.done.drain(..) {
+            queue.add_used(memory, head, written)?;
+            used += 1;
+        }
+        Ok(used)
     }
 
     fn batch<'m>(
@@ -129,17 +162,17 @@ impl<F: ReadFs> Engine<F> {
         memory: &'m GuestMemoryMmap,
         segments: &mut Segments<'m>,
     ) -> Result<Answered, RingError> {
-        let mut answered = Answered {
-            requests: 0,
-            full: false,
-        };
-        let mut bytes = 0;
+        let used = self.use_done(queue, memory)?;
+        let mut answered = Answered { used, full: false };
+        let (mut requests, mut bytes) = (0, 0);
         while let Some(head) = pop(queue, memory)? {
-            let written = self.answer(queue, memory, segments, head);
-            queue.add_used(memory, head, written)?;
-            answered.requests += 1;
-            bytes += u64::from(written);
-            if answered.requests == BATCH_REQUESTS || bytes >= BATCH_BYTES {
+            requests += 1;
+            if let Some(written) = self.answer(queue, memory, segments, head) {
+                queue.add_used(memory, head, written)?;
+                answered.used += 1;
+                bytes += u64::from(written);
+            }
+            if requests == BATCH_REQUESTS || bytes >= BATCH_BYTES {
                 answered.full = true;
                 break;
             }
@@ -147,13 +180,14 @@ impl<F: ReadFs> Engine<F> {
         Ok(answered)
     }
 
+    /// The used length; `None` if another thread will say it.
     fn answer<'m>(
         &mut self,
         queue: &Queue,
         memory: &'m GuestMemoryMmap,
         segments: &mut Segments<'m>,
         head: u16,
-    ) -> u32 {
+    ) -> Option<u32> {
         let table = GuestAddress(queue.desc_table());
         let found = segments.collect(memory, table, queue.size(), head);
         // A chain that makes no sense holds no request; but the driver waits for a reply, and a
@@ -166,12 +200,50 @@ impl<F: ReadFs> Engine<F> {
             }
         };
         let window = self.window.as_deref();
-        self.server.handle(readable, &segments.writable, window)
+        if let Some(written) = self.server.try_handle(readable, &segments.writable, window) {
+            return Some(written);
+        }
+        if self.defer(queue, head) {
+            return None;
+        }
+        Some(self.server.handle(readable, &segments.writable, window))
+    }
+
+    /// Gives a request to the pool. False if that is not possible: a driver which offers the same
+    /// descriptors again and again cannot have more of them under way than the ring is long.
+    fn defer(&self, queue: &Queue, head: u16) -> bool {
+        let request = Request {
+            server: Arc::clone(&self.server),
+            memory: self.memory.clone(),
+            window: self.window.clone(),
+            table: GuestAddress(queue.desc_table()),
+            size: queue.size(),
+            head,
+        };
+        match self.deferred.job(request, queue.size()) {
+            // Given back or not, the job says that it is done when it ends.
+            Some(job) => {
+                if let Err(job) = self.lane.submit(job) {
+                    job();
+                }
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl<F> Drop for Engine<F> {
+    /// Nothing of a ring that has ended is touched any more.
+    fn drop(&mut self) {
+        self.deferred.wait();
     }
 }
 
 struct Answered {
-    requests: u32,
+    /// Entries added to the used ring.
+    used: u32,
+    /// There may be more to do.
     full: bool,
 }
 

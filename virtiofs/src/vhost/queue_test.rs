@@ -73,7 +73,13 @@ impl Fixture {
         queue.set_event_idx(event_idx);
         queue.set_ready(true);
         let server = Arc::new(Server::new(Nothing, Options::default()));
-        let engine = Engine::new(server, memory.clone(), None);
+        let engine = Engine::new(
+            server,
+            memory.clone(),
+            None,
+            crate::vhost::Pool::default().lane(),
+            Arc::new(Wake::new().unwrap()),
+        );
         let fixture = Fixture {
             memory,
             queue,

@@ -15,6 +15,7 @@ use vm_memory::GuestAddress;
 use super::event::{Call, Kick, Wake};
 use super::limit::Limit;
 use super::memory::Memory;
+use super::pool::Lane;
 use super::queue::{Engine, RingError};
 use crate::dax::DaxWindow;
 use crate::fs::ReadFs;
@@ -25,6 +26,8 @@ pub(super) struct Shared<F> {
     pub(super) server: Arc<Server<F>>,
     pub(super) memory: Memory,
     pub(super) window: Option<Arc<dyn DaxWindow>>,
+    /// For requests that have to wait.
+    pub(super) lane: Lane,
     /// The device's name in the log.
     pub(super) name: String,
     /// Holds back what a guest can make us say.
@@ -218,7 +221,7 @@ struct Service<F> {
     wake: Arc<Wake>,
 }
 
-impl<F: ReadFs> Service<F> {
+impl<F: ReadFs + 'static> Service<F> {
     /// Serves the ring until it is stopped or found broken. Says why in the log, once.
     fn run(self, mut queue: Queue) -> (Queue, Result<(), RingError>) {
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut queue)));
@@ -241,6 +244,8 @@ impl<F: ReadFs> Service<F> {
             Arc::clone(&shared.server),
             shared.memory.clone(),
             shared.window.clone(),
+            shared.lane.clone(),
+            Arc::clone(&self.wake),
         );
         // Looks before the first kick: it may have come while nobody listened.
         while !self.stop.load(Ordering::Acquire) {
@@ -251,6 +256,9 @@ impl<F: ReadFs> Service<F> {
             if !turn.more {
                 self.kick.wait(&self.wake).map_err(RingError::Event)?;
             }
+        }
+        if engine.finish(queue)? {
+            self.call.signal();
         }
         Ok(())
     }

@@ -45,6 +45,7 @@ impl<F: ReadFs + 'static> Session<F> {
             server,
             memory: memory.memory().clone(),
             window: None,
+            lane: options.pool.lane(),
             name: options.name().to_owned(),
             limit,
         });

@@ -58,6 +58,7 @@ pub(crate) struct Args {
     /// loglevel=, [no_]readdirplus, and with no effect: modcaps=, xattrmap=, [no_]xattr,
     /// [no_]writeback, [no_]allow_direct_io, announce_submounts, [no_]killpriv_v2, [no_]posix_acl,
     /// [no_]security_label, no_posix_lock, no_flock
+    #[allow(rustdoc::broken_intra_doc_links)] // brackets of a help text
     #[arg(short = 'o', value_name = "OPTION,...", action = ArgAction::Append)]
     #[arg(help_heading = "Old spellings")]
     pub(crate) compat: Vec<String>,

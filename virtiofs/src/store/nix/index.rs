@@ -166,18 +166,19 @@ impl Index {
         self.blocks.get(block)
     }
 
-    /// The entry `name` of the directory at `dir`, if its entries are known and it is there.
-    pub(super) fn child(&self, dir: Place, name: &[u8]) -> Option<&Node> {
+    /// The entry `name` of the directory at `dir`: `None` while its entries are not known,
+    /// `Some(None)` if it has no such entry.
+    pub(super) fn child(&self, dir: Place, name: &[u8]) -> Option<Option<&Node>> {
         let node = self.node(dir)?;
         let wanted = node.entries.load(Ordering::Acquire).checked_sub(1)?;
         let block = self.blocks.get(wanted)?;
-        self.table.find(child_hash(node.id, name), |place| {
+        Some(self.table.find(child_hash(node.id, name), |place| {
             if place.block != wanted {
                 return None;
             }
             let child = block.nodes.get(place.slot as usize)?;
             (block.name(child) == name).then_some(child)
-        })
+        }))
     }
 
     /// Enters what the directory at `dir` contains. If somebody else was faster, theirs stays:
@@ -356,14 +357,14 @@ mod tests {
         ];
         let block = index.fill(Place::TOP, entries).unwrap();
         assert_eq!(block.nodes().len(), 3);
-        let link = index.child(Place::TOP, b"link").unwrap();
+        let link = index.child(Place::TOP, b"link").unwrap().unwrap();
         assert_eq!(
             (block.name(link), block.target(link)),
             (&b"link"[..], &b"to"[..])
         );
-        assert!(index.child(Place::TOP, b"lin").is_none());
+        assert!(index.child(Place::TOP, b"lin").unwrap().is_none());
         let bin = index
-            .find(index.child(Place::TOP, b"bin").unwrap().id)
+            .find(index.child(Place::TOP, b"bin").unwrap().unwrap().id)
             .unwrap();
         assert!(index.entries(bin).is_none());
         assert_eq!(index.fill(bin, vec![]).unwrap().nodes().len(), 0);
@@ -389,7 +390,7 @@ mod tests {
             index.fill(Place::TOP, all).unwrap();
             for dir in dirs {
                 let place = index
-                    .find(index.child(Place::TOP, dir.as_bytes()).unwrap().id)
+                    .find(index.child(Place::TOP, dir.as_bytes()).unwrap().unwrap().id)
                     .unwrap();
                 index
                     .fill(place, vec![entry("x", FileKind::Regular)])
@@ -397,9 +398,9 @@ mod tests {
             }
             ["a", "b"].map(|dir| {
                 let place = index
-                    .find(index.child(Place::TOP, dir.as_bytes()).unwrap().id)
+                    .find(index.child(Place::TOP, dir.as_bytes()).unwrap().unwrap().id)
                     .unwrap();
-                index.child(place, b"x").unwrap().id
+                index.child(place, b"x").unwrap().unwrap().id
             })
         };
         assert_eq!(ids(["a", "b"]), ids(["b", "a"]));
@@ -425,7 +426,7 @@ mod tests {
             .collect();
         index.fill(Place::TOP, all).unwrap();
         for name in &names {
-            let node = index.child(Place::TOP, name.as_bytes()).unwrap();
+            let node = index.child(Place::TOP, name.as_bytes()).unwrap().unwrap();
             assert!(index.find(node.id).is_some());
         }
         let names: usize = names.iter().map(String::len).sum();

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::index::Place;
 use self::path::{Known, StorePath, settled_entry};
 use self::root::Root;
 use super::files::{self, FileCache};
@@ -85,48 +86,15 @@ impl NixStore {
         self.root.index_size()
     }
 
-    fn list_settled(
-        &self,
-        path: &StorePath,
-        place: index::Place,
-        block: &index::Block,
-        from: Cookie,
-        out: &mut dyn DirSink,
-    ) {
-        let Some(dir) = path.index().node(place) else {
-            return;
-        };
-        // Nobody can ask where `..` leads but by name, and then the client knows it itself.
-        if from < hash::COOKIE_MIN && !put_dots(dir.ino(), dir.ino(), from, out) {
-            return;
-        }
-        let nodes = block.nodes();
-        let name = |i: usize| block.name(&nodes[i]);
-        let first = hash::first_behind(from, nodes.len(), name);
-        let wants_nodes = out.wants_nodes();
-        for (index, node) in nodes.iter().enumerate().skip(first) {
-            let cookie = hash::cookie(index, name);
-            let entry = DirEntry {
-                name: name(index),
-                ino: node.ino(),
-                kind: node.kind(),
-                cookie,
-            };
-            let found = wants_nodes.then(|| settled_entry(node));
-            if !out.push(&entry, found.as_ref()) {
-                return;
-            }
-        }
-    }
-
     fn list_live(
         &self,
+        call: Call,
         path: &StorePath,
         dir: NodeId,
         from: Cookie,
         out: &mut dyn DirSink,
     ) -> FsResult<()> {
-        let (file, stat) = path.open(self.root.fd(), dir, Open::Directory)?;
+        let (file, stat) = path.open(call, self.root.fd(), dir, Open::Directory)?;
         if from < hash::COOKIE_MIN && !put_dots(stat.attr.ino, stat.attr.ino, from, out) {
             return Ok(());
         }
@@ -165,10 +133,7 @@ impl NixStore {
             Known::Live(_) => None,
         };
         let open = || {
-            if !call.may_block {
-                return Err(Errno::AGAIN);
-            }
-            let (file, stat) = path.open(self.root.fd(), node, Open::File)?;
+            let (file, stat) = path.open(call, self.root.fd(), node, Open::File)?;
             match stat.kind {
                 FileKind::Regular => Ok(file),
                 FileKind::Directory => Err(Errno::ISDIR),
@@ -192,6 +157,10 @@ impl ReadFs for NixStore {
         if parent == NodeId::ROOT {
             return self.root.lookup(name);
         }
+        let warm = |path: &StorePath, dir| path.find_settled(dir, name);
+        if let Some(found) = self.root.peek(parent, warm) {
+            return Ok(found);
+        }
         self.root
             .path_of(call, parent)?
             .lookup(call, self.root.fd(), parent, name)
@@ -201,14 +170,23 @@ impl ReadFs for NixStore {
         if node == NodeId::ROOT {
             return Ok((self.root.attr()?, self.root.validity()));
         }
+        // Of a top node it is not enough that it was there once.
+        let warm = |path: &StorePath, place| match place {
+            Place::TOP => None,
+            place => path.index().node(place).map(index::Node::attr),
+        };
+        if let Some(attr) = self.root.peek(node, warm) {
+            return Ok((attr, Validity::FOREVER));
+        }
         let path = self.root.path_of(call, node)?;
         if node == path.id() {
             return path.top_attr(self.root.fd());
         }
         match path.known(node).ok_or(Errno::STALE)? {
             Known::Settled(_, settled) => Ok((settled.attr(), Validity::FOREVER)),
+            Known::Live(_) if !call.may_block => Err(Errno::AGAIN),
             Known::Live(_) => {
-                let (_, stat) = path.open(self.root.fd(), node, Open::Place)?;
+                let (_, stat) = path.open(call, self.root.fd(), node, Open::Place)?;
                 Ok((stat.attr, Validity::NONE))
             }
         }
@@ -218,17 +196,24 @@ impl ReadFs for NixStore {
         if node == NodeId::ROOT {
             return Err(Errno::INVAL);
         }
-        let path = self.root.path_of(call, node)?;
-        if let Some(Known::Settled(place, settled)) = path.known(node) {
-            if settled.kind() != FileKind::Symlink {
-                return Err(Errno::INVAL);
+        let warm = |path: &StorePath, place: Place| {
+            let block = path.index().block(place.block)?;
+            let link = path.index().node(place)?;
+            match link.kind() {
+                // What the top node leads to is read from the host.
+                FileKind::Symlink if place == Place::TOP => None,
+                FileKind::Symlink => Some(put_target(block.target(link), out)),
+                _ => Some(Err(Errno::INVAL)),
             }
-            if node != path.id() {
-                let block = path.index().block(place.block).ok_or(Errno::STALE)?;
-                return put_target(block.target(settled), out);
-            }
+        };
+        if let Some(result) = self.root.peek(node, warm) {
+            return result;
         }
-        let (link, stat) = path.open(self.root.fd(), node, Open::Place)?;
+        if !call.may_block {
+            return Err(Errno::AGAIN);
+        }
+        let path = self.root.path_of(call, node)?;
+        let (link, stat) = path.open(call, self.root.fd(), node, Open::Place)?;
         if stat.kind != FileKind::Symlink {
             return Err(Errno::INVAL);
         }
@@ -245,18 +230,26 @@ impl ReadFs for NixStore {
         if dir == NodeId::ROOT {
             return self.list_root(call, from, out);
         }
+        let warm = |path: &StorePath, place: Place| {
+            let block = path.index().entries(place)?;
+            list_settled(path, place, block, from, out);
+            Some(())
+        };
+        if self.root.peek(dir, warm).is_some() {
+            return Ok(());
+        }
         let path = self.root.path_of(call, dir)?;
         match path.known(dir).ok_or(Errno::STALE)? {
             Known::Settled(_, node) if node.kind() != FileKind::Directory => Err(Errno::NOTDIR),
             Known::Settled(place, _) => match path.entries(call, self.root.fd(), place)? {
                 Some(block) => {
-                    self.list_settled(&path, place, block, from, out);
+                    list_settled(&path, place, block, from, out);
                     Ok(())
                 }
-                None => self.list_live(&path, dir, from, out),
+                None => self.list_live(call, &path, dir, from, out),
             },
             Known::Live(_) if !call.may_block => Err(Errno::AGAIN),
-            Known::Live(_) => self.list_live(&path, dir, from, out),
+            Known::Live(_) => self.list_live(call, &path, dir, from, out),
         }
     }
 
@@ -280,11 +273,8 @@ impl ReadFs for NixStore {
         if wanted == 0 {
             return Ok(0);
         }
-        let got = out.put_file(file.as_fd(), at, wanted)?;
+        let got = files::put(call, file.as_fd(), at, wanted, out)?;
         if size.is_some() && got < wanted {
-            if !call.may_block {
-                return Err(Errno::AGAIN); // the rest is not in memory
-            }
             // Shorter than it was when it was final. The client would fill the gap with zeros.
             self.files.remove(node);
             return Err(Errno::IO);
@@ -303,6 +293,39 @@ impl ReadFs for NixStore {
 
     fn statfs(&self, _call: Call) -> FsResult<StatFs> {
         statfs::of(self.root.fd())
+    }
+}
+
+fn list_settled(
+    path: &StorePath,
+    place: Place,
+    block: &index::Block,
+    from: Cookie,
+    out: &mut dyn DirSink,
+) {
+    let Some(dir) = path.index().node(place) else {
+        return;
+    };
+    // Nobody can ask where `..` leads but by name, and then the client knows it itself.
+    if from < hash::COOKIE_MIN && !put_dots(dir.ino(), dir.ino(), from, out) {
+        return;
+    }
+    let nodes = block.nodes();
+    let name = |i: usize| block.name(&nodes[i]);
+    let first = hash::first_behind(from, nodes.len(), name);
+    let wants_nodes = out.wants_nodes();
+    for (index, node) in nodes.iter().enumerate().skip(first) {
+        let cookie = hash::cookie(index, name);
+        let entry = DirEntry {
+            name: name(index),
+            ino: node.ino(),
+            kind: node.kind(),
+            cookie,
+        };
+        let found = wants_nodes.then(|| settled_entry(node));
+        if !out.push(&entry, found.as_ref()) {
+            return;
+        }
     }
 }
 

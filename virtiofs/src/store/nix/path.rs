@@ -86,15 +86,17 @@ impl StorePath {
     /// Opens a node on the host.
     ///
     /// # Errors
-    /// `ESTALE` if it is not there any more, or another file is.
+    /// `ESTALE` if it is not there any more, or another file is; `EAGAIN` if `call` may not wait
+    /// for it.
     pub(super) fn open(
         &self,
+        call: Call,
         root: BorrowedFd<'_>,
         id: NodeId,
         how: Open,
     ) -> FsResult<(OwnedFd, HostStat)> {
         if id == self.id {
-            let file = host::open_beneath(root, &self.name, how).map_err(gone)?;
+            let file = host::open_beneath(call, root, &self.name, how).map_err(gone)?;
             let stat = host::stat_fd(file.as_fd())?;
             self.check(&stat)?;
             return Ok((file, stat));
@@ -117,8 +119,8 @@ impl StorePath {
             }
         }
         // By way of the top node: only if that is the one the id was given for can the rest be.
-        let (top, _) = self.open(root, self.id, Open::Place)?;
-        let file = path.open(top.as_fd(), how).map_err(gone)?;
+        let (top, _) = self.open(call, root, self.id, Open::Place)?;
+        let file = path.open(call, top.as_fd(), how).map_err(gone)?;
         let stat = host::stat_fd(file.as_fd())?;
         let same = match known {
             Known::Live(node) => node.identity == stat.identity,
@@ -156,7 +158,7 @@ impl StorePath {
         if !call.may_block {
             return Err(Errno::AGAIN);
         }
-        let (dir, before) = self.open(root, parent, Open::Directory)?;
+        let (dir, before) = self.open(call, root, parent, Open::Directory)?;
         if let Some(place) = settled
             && self.read_settled(place, dir.as_fd(), &before)?.is_some()
             && let Some(found) = self.find_settled(place, name)
@@ -171,13 +173,11 @@ impl StorePath {
     }
 
     /// Answer from the index, if it knows what is in the directory.
-    fn find_settled(&self, dir: Place, name: Name<'_>) -> Option<Found> {
-        if let Some(node) = self.index.child(dir, name.as_bytes()) {
-            return Some(Found::Entry(settled_entry(node)));
-        }
-        self.index
-            .entries(dir)
-            .map(|_| Found::Negative(Validity::FOREVER))
+    pub(super) fn find_settled(&self, dir: Place, name: Name<'_>) -> Option<Found> {
+        Some(match self.index.child(dir, name.as_bytes())? {
+            Some(node) => Found::Entry(settled_entry(node)),
+            None => Found::Negative(Validity::FOREVER),
+        })
     }
 
     /// Looks at `name` in a directory that may still change.
@@ -222,7 +222,7 @@ impl StorePath {
             return Err(Errno::AGAIN);
         }
         let id = self.index.node(place).ok_or(Errno::STALE)?.id;
-        let (dir, before) = self.open(root, id, Open::Directory)?;
+        let (dir, before) = self.open(call, root, id, Open::Directory)?;
         self.read_settled(place, dir.as_fd(), &before)
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::index::{name_tag, path_tag, top_id};
+use super::index::{Place, name_tag, path_tag, top_id};
 use super::naming;
 use super::path::{StorePath, top_attr};
 use super::settled::is_settled;
@@ -143,6 +143,22 @@ impl Root {
             .cloned()
     }
 
+    /// What `answer` makes of a node that is in an index; `None` if it is in none. Takes no lock
+    /// and no reference: this is the way of every warm question.
+    pub(super) fn peek<R>(
+        &self,
+        node: NodeId,
+        answer: impl FnOnce(&StorePath, Place) -> Option<R>,
+    ) -> Option<R> {
+        let paths = self.paths.pin();
+        for path in paths.get(&path_tag(node))?.iter() {
+            if let Some(place) = path.index().find(node) {
+                return answer(path, place);
+            }
+        }
+        None
+    }
+
     /// The store path that a node belongs to. A node nobody was told of since the server started
     /// is searched for: a client may know it from before.
     ///
@@ -183,7 +199,7 @@ impl Root {
         {
             return Ok(Arc::clone(&names.names));
         }
-        let dir = host::open_beneath(self.fd(), c".", Open::Directory)?;
+        let dir = host::open_beneath(Call::WAIT, self.fd(), c".", Open::Directory)?;
         let mut names = Vec::new();
         host::list(dir.as_fd(), |name, _, _| {
             if naming::is_store_path(name.to_bytes()) {
@@ -203,7 +219,7 @@ impl Root {
 
     /// Lists what a client may see.
     pub(super) fn list(&self) -> FsResult<Listing> {
-        let dir = host::open_beneath(self.fd(), c".", Open::Directory)?;
+        let dir = host::open_beneath(Call::WAIT, self.fd(), c".", Open::Directory)?;
         Listing::read(dir.as_fd(), |name| {
             let bytes = name.to_bytes();
             !naming::is_store_path(bytes)
