@@ -9,7 +9,7 @@ use rofs_tests::share::Share;
 use virtiofs::vhost::DeviceOptions;
 
 /// What any client does first.
-pub fn use_the_file_system(front: &mut FrontEnd, queue: usize) {
+pub(crate) fn use_the_file_system(front: &mut FrontEnd, queue: usize) {
     let mut client = Client::new(front, queue);
     client.init();
     for layout in [Layout::Linux, Layout::Whole, Layout::Pieces(4096)] {

@@ -17,14 +17,14 @@ fn vm(script: &str) -> PathBuf {
 }
 
 /// Runs a program to its end; what it printed, or a failed test.
-pub fn output(command: &mut Command) -> String {
+pub(crate) fn output(command: &mut Command) -> String {
     let output = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The binary under test, built beside this one.
-pub fn rofs_serve() -> PathBuf {
+pub(crate) fn rofs_serve() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join("rofs-serve");
     assert!(
@@ -35,7 +35,7 @@ pub fn rofs_serve() -> PathBuf {
 }
 
 /// The static program that looks at trees.
-pub fn guest_check() -> &'static Path {
+pub(crate) fn guest_check() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         output(&mut Command::new(vm("build-guest-check")))
@@ -45,7 +45,7 @@ pub fn guest_check() -> &'static Path {
 }
 
 /// A store made by Nix.
-pub struct Store {
+pub(crate) struct Store {
     pub dir: PathBuf,
     /// Removed at the end, if it is a test's own.
     _own: Option<tempfile::TempDir>,
@@ -53,7 +53,7 @@ pub struct Store {
 
 impl Store {
     /// The store of over 100,000 entries that all tests which change nothing share.
-    pub fn large() -> Store {
+    pub(crate) fn large() -> Store {
         let root = std::env::var_os("ROFS_VM_DIR").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vm"),
             PathBuf::from,
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// A small one of the test's own.
-    pub fn own(args: &[&str]) -> Store {
+    pub(crate) fn own(args: &[&str]) -> Store {
         let own = tempfile::tempdir().unwrap();
         let dir = own.path().join("store");
         output(Command::new(vm("make-store")).arg(&dir).args(args));
@@ -77,17 +77,17 @@ impl Store {
         }
     }
 
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.dir.join("nix/store")
     }
 
-    pub fn op(&self, args: &[&str]) -> String {
+    pub(crate) fn op(&self, args: &[&str]) -> String {
         output(Command::new(vm("store-op")).arg(&self.dir).args(args))
             .trim_end()
             .to_owned()
     }
 
-    pub fn op_in_background(&self, args: &[&str]) -> Child {
+    pub(crate) fn op_in_background(&self, args: &[&str]) -> Child {
         let mut command = Command::new(vm("store-op"));
         command
             .arg(&self.dir)
@@ -98,25 +98,25 @@ impl Store {
     }
 
     /// The path under /nix/store that `make-store` made under this name.
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.op(&["path", name])
     }
 
     /// What `guest-check tree` says of it here.
-    pub fn tree(&self) -> String {
+    pub(crate) fn tree(&self) -> String {
         output(Command::new(guest_check()).arg("tree").arg(self.root()))
     }
 }
 
 /// A running `rofs-serve`.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     dir: tempfile::TempDir,
 }
 
 impl Server {
     /// With the defaults, sandbox and seccomp filter included.
-    pub fn start(store: &Store, args: &[&str]) -> Server {
+    pub(crate) fn start(store: &Store, args: &[&str]) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(rofs_serve());
         command
@@ -130,12 +130,19 @@ impl Server {
         Server { child, dir }
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("socket")
     }
 
+    /// How many descriptors it holds. (Not of the sandboxed process: with `--sandbox none`.)
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .unwrap()
+            .count()
+    }
+
     /// Waits until it ends by itself, as it does when its client goes.
-    pub fn wait(mut self) -> ExitStatus {
+    pub(crate) fn wait(mut self) -> ExitStatus {
         wait(&mut self.child, Duration::from_secs(10))
     }
 }
@@ -148,13 +155,13 @@ impl Drop for Server {
 }
 
 /// A store mounted on this host by `rofs-serve --mount`.
-pub struct Mount {
+pub(crate) struct Mount {
     child: Child,
     dir: tempfile::TempDir,
 }
 
 impl Mount {
-    pub fn start(store: &Store) -> Mount {
+    pub(crate) fn start(store: &Store) -> Mount {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(rofs_serve());
         command
@@ -166,7 +173,7 @@ impl Mount {
         Mount { child, dir }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 }
@@ -208,19 +215,19 @@ fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
 
 /// Which Linux.
 #[derive(Clone, Copy, Debug)]
-pub enum Kernel {
+pub(crate) enum Kernel {
     Qemu,
     Uml,
 }
 
 /// How a guest is to be run.
-pub struct Guest {
+pub(crate) struct Guest {
     command: Command,
     out: tempfile::NamedTempFile,
 }
 
 impl Guest {
-    pub fn new(kernel: Kernel, server: &Server) -> Guest {
+    pub(crate) fn new(kernel: Kernel, server: &Server) -> Guest {
         let script = match kernel {
             Kernel::Qemu => "run-qemu",
             Kernel::Uml => "run-uml",
@@ -234,13 +241,8 @@ impl Guest {
         Guest { command, out }
     }
 
-    pub fn args(mut self, args: &[&str]) -> Guest {
-        self.command.args(args);
-        self
-    }
-
     /// Runs a shell text in it to the end. What it wrote to the console, and to /dev/rofs-out.
-    pub fn run(mut self, script: &str) -> (String, String) {
+    pub(crate) fn run(mut self, script: &str) -> (String, String) {
         self.command.args(["--timeout", "900", "--sh", script]);
         let console = output(&mut self.command);
         let (_, console) = console.split_once("ROFS-BEGIN").unwrap();
@@ -250,7 +252,7 @@ impl Guest {
     }
 
     /// Starts a shell in it that takes one line after the other.
-    pub fn shell(mut self) -> Shell {
+    pub(crate) fn shell(mut self) -> Shell {
         self.command.args(["--timeout", "300"]);
         self.command.args([
             "--sh",
@@ -284,7 +286,7 @@ impl Guest {
 }
 
 /// A shell in a running guest.
-pub struct Shell {
+pub(crate) struct Shell {
     child: Child,
     stdin: ChildStdin,
     lines: Receiver<String>,
@@ -298,7 +300,7 @@ impl Shell {
     }
 
     /// Runs one line and returns what it printed.
-    pub fn run(&mut self, line: &str) -> String {
+    pub(crate) fn run(&mut self, line: &str) -> String {
         writeln!(self.stdin, "{line}").unwrap();
         let mut printed = Vec::new();
         loop {
@@ -311,7 +313,7 @@ impl Shell {
     }
 
     /// Whether a line's exit status is 0.
-    pub fn succeeds(&mut self, line: &str) -> bool {
+    pub(crate) fn succeeds(&mut self, line: &str) -> bool {
         self.run(&format!("{{ {line}; }} >/dev/null 2>&1; echo status $?"))
             .ends_with("status 0")
     }
@@ -336,7 +338,7 @@ impl Drop for Shell {
 }
 
 /// The first line in which two texts differ, or `None`.
-pub fn difference(ours: &str, theirs: &str) -> Option<String> {
+pub(crate) fn difference(ours: &str, theirs: &str) -> Option<String> {
     let (mut a, mut b) = (ours.lines(), theirs.lines());
     loop {
         match (a.next(), b.next()) {

@@ -115,7 +115,7 @@ pub(crate) struct ShareArgs {
     #[arg(long, num_args = 0, default_missing_value = "true", action = ArgAction::Append)]
     pub(crate) no_readdirplus: Vec<bool>,
     /// Request queues to offer to the VMM, each with a thread of its own
-    /// [default: as many as processors, at most 8]
+    /// [default: as many as processors, at most 4]
     #[arg(long, value_name = "N", action = ArgAction::Append)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) queues: Vec<u16>,

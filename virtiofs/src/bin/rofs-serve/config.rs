@@ -20,7 +20,7 @@ const TAG_MAX: usize = 36;
 /// `sun_path` less the NUL at its end.
 const SOCKET_PATH_MAX: usize = 107;
 const DEFAULT_DIR: &str = "/nix/store";
-const DEFAULT_QUEUES: usize = 8;
+const DEFAULT_QUEUES: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Config {

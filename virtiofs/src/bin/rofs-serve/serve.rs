@@ -9,7 +9,7 @@ use virtiofs::fs::ReadFs;
 use virtiofs::mount::{Mount, StopHandle as MountStop};
 use virtiofs::server;
 use virtiofs::store::{CachePolicy, Layout, NixOptions, NixStore, PlainOptions, PlainTree, detect};
-use virtiofs::vhost::{Device, DeviceOptions, ServeError, StopHandle, Tag};
+use virtiofs::vhost::{Device, DeviceOptions, Pool, ServeError, StopHandle, Tag};
 
 use crate::args::{CacheArg, LayoutArg};
 use crate::config::Share;
@@ -126,7 +126,13 @@ impl Stop {
 /// What a share's thread does; returns when the share has nobody to serve any more.
 pub(crate) type Work = Box<dyn FnOnce() -> Outcome<()> + Send>;
 
-pub(crate) fn prepare(share: &Share, door: Door, tree: Tree, keep: bool) -> Outcome<(Stop, Work)> {
+pub(crate) fn prepare(
+    share: &Share,
+    door: Door,
+    tree: Tree,
+    pool: &Pool,
+    keep: bool,
+) -> Outcome<(Stop, Work)> {
     if let Door::Mount(mount) = door {
         return Ok(prepare_mount(mount, tree));
     }
@@ -137,6 +143,7 @@ pub(crate) fn prepare(share: &Share, door: Door, tree: Tree, keep: bool) -> Outc
         tag: tag.map_err(|e| Failure::new(format!("--tag: {e}")))?,
         request_queues: share.queues,
         server: share.server_options(),
+        pool: pool.clone(),
         ..DeviceOptions::default()
     };
     let device = Device::new(tree, options).map_err(failed)?;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use virtiofs::vhost::Pool;
+
 use crate::config::{Config, Share};
 use crate::doors::{Door, Doors};
 use crate::failure::{Failure, Outcome};
@@ -74,10 +76,11 @@ fn serve_all(
 
     let trees = trees(&config.shares, kinds, roots)?;
     let trouble = Arc::new(AtomicBool::new(false));
+    let pool = Pool::default();
     let mut stops = Vec::new();
     let mut running = 0_u64;
     for ((share, door), tree) in config.shares.iter().zip(doors).zip(trees) {
-        let (stop, work) = serve::prepare(share, door, tree, config.keep)?;
+        let (stop, work) = serve::prepare(share, door, tree, &pool, config.keep)?;
         stops.push(stop);
         let end = End {
             ended: Arc::clone(&ended),
@@ -149,14 +152,12 @@ fn trees(shares: &[Share], kinds: Vec<Kind>, roots: Vec<Root>) -> Outcome<Vec<Tr
     let mut trees = Vec::new();
     for ((share, kind), root) in shares.iter().zip(kinds).zip(roots) {
         let key = (root.path.clone(), kind);
-        let tree = match made.get(&key) {
-            Some(tree) => tree.clone(),
-            None => {
-                let tree = serve::open(share, kind, root)?;
-                made.insert(key, tree.clone());
-                tree
-            }
+        let tree = match (made.get(&key), kind) {
+            // One index for all. A plain tree remembers what its one client knows.
+            (Some(tree), Kind::Nix { .. }) => tree.clone(),
+            _ => serve::open(share, kind, root)?,
         };
+        made.insert(key, tree.clone());
         trees.push(tree);
     }
     Ok(trees)

@@ -24,7 +24,6 @@ const STORE: &[c_long] = &[
     libc::SYS_newfstatat,
     libc::SYS_fstatfs,
     libc::SYS_lseek,
-    libc::SYS_name_to_handle_at,
     libc::SYS_close,
     libc::SYS_fcntl,
 ];
