@@ -149,6 +149,10 @@ pub(crate) struct ProcessArgs {
     /// files that guests know [default: 1000000 or as many as allowed]
     #[arg(long, value_name = "N")]
     pub(crate) rlimit_nofile: Option<u64>,
+    /// Memory that the index of a Nix store may take, in MiB. What was not used for longest is
+    /// dropped, and read again when somebody asks for it [default: 1024]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) index_limit: Option<u32>,
     /// How much to log, to stderr. The variable RUST_LOG, if set, counts more [default: info]
     #[arg(long, value_enum, ignore_case = true)]
     pub(crate) log_level: Option<LogArg>,

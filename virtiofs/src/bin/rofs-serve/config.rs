@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) gid_map: Vec<IdMap>,
     /// `None`: as many as allowed.
     pub(crate) rlimit_nofile: Option<u64>,
+    /// In bytes, for each store.
+    pub(crate) index_limit: usize,
     pub(crate) log: LogArg,
     pub(crate) syslog: bool,
     /// Options that would be misunderstood if nobody said that they do nothing.
@@ -125,6 +127,7 @@ impl Config {
             uid_map: maps("--uid-map", or_file(&args.ids.uid_map, file.uid_map))?,
             gid_map: maps("--gid-map", or_file(&args.ids.gid_map, file.gid_map))?,
             rlimit_nofile: process.rlimit_nofile.or(file.rlimit_nofile),
+            index_limit: index_limit(process.index_limit.or(file.index_limit))?,
             log: debug
                 .or(compat.log_level)
                 .or(process.log_level)
@@ -227,6 +230,15 @@ fn check(raw: RawShare, readdirplus: Option<bool>, threads: Option<u16>) -> Outc
         // queue whatever the pool, so nobody who passes this asks for more.
         queues: threads.map_or(queues, |most| queues.min(most)),
     })
+}
+
+fn index_limit(mib: Option<u32>) -> Outcome<usize> {
+    match mib.unwrap_or(1024) {
+        0 => fail!("--index-limit 0: expected at least 1 MiB"),
+        mib => Ok(usize::try_from(mib)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(1 << 20)),
+    }
 }
 
 fn default_queues() -> u16 {

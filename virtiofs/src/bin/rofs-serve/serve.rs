@@ -76,11 +76,12 @@ impl Share {
     }
 }
 
-pub(crate) fn open(share: &Share, kind: Kind, root: Root) -> Outcome<Tree> {
+pub(crate) fn open(share: &Share, kind: Kind, root: Root, index_limit: usize) -> Outcome<Tree> {
     let tree = match kind {
         Kind::Nix { root_timeout } => {
             let options = NixOptions {
                 root_timeout,
+                index_limit,
                 ..NixOptions::default()
             };
             NixStore::new(root.fd, options).map(|store| -> Tree { Arc::new(store) })

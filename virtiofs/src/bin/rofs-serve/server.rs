@@ -74,7 +74,7 @@ fn serve_all(
         .any(|(kind, root)| kind.needs_read_all(root));
     sandbox::lock(config.seccomp, read_all, alone)?;
 
-    let trees = trees(&config.shares, kinds, roots)?;
+    let trees = trees(&config.shares, kinds, roots, config.index_limit)?;
     let trouble = Arc::new(AtomicBool::new(false));
     let pool = Pool::default();
     let mut stops = Vec::new();
@@ -147,7 +147,12 @@ fn wait(signals: &Signals, ended: &OwnedFd, mut running: u64, stops: &[Stop]) {
 }
 
 /// Shares of one directory, served in one way, share one index.
-fn trees(shares: &[Share], kinds: Vec<Kind>, roots: Vec<Root>) -> Outcome<Vec<Tree>> {
+fn trees(
+    shares: &[Share],
+    kinds: Vec<Kind>,
+    roots: Vec<Root>,
+    index_limit: usize,
+) -> Outcome<Vec<Tree>> {
     let mut made: HashMap<(std::path::PathBuf, Kind), Tree> = HashMap::new();
     let mut trees = Vec::new();
     for ((share, kind), root) in shares.iter().zip(kinds).zip(roots) {
@@ -155,7 +160,7 @@ fn trees(shares: &[Share], kinds: Vec<Kind>, roots: Vec<Root>) -> Outcome<Vec<Tr
         let tree = match (made.get(&key), kind) {
             // One index for all. A plain tree remembers what its one client knows.
             (Some(tree), Kind::Nix { .. }) => tree.clone(),
-            _ => serve::open(share, kind, root)?,
+            _ => serve::open(share, kind, root, index_limit)?,
         };
         made.insert(key, tree.clone());
         trees.push(tree);

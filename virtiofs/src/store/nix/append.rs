@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A vector that only grows and is read without locks.
 
+use std::mem::size_of;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,6 +40,17 @@ impl<T> AppendVec<T> {
     pub(super) fn get(&self, index: u32) -> Option<&T> {
         let (bucket, place) = Self::locate(index);
         self.buckets.get(bucket)?.get()?.get(place)?.get()
+    }
+
+    /// Bytes taken, but for what elements own.
+    pub(super) fn size(&self) -> usize {
+        let slots: usize = self
+            .buckets
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|b| b.len())
+            .sum();
+        slots * size_of::<OnceLock<T>>()
     }
 
     /// Appends, and returns the index; `None` when full. Two threads must not push at once: the

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::mem::size_of;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::append::AppendVec;
 use super::settled::canonical;
@@ -110,7 +110,7 @@ impl Block {
 }
 
 /// An entry on its way into the index.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NewNode {
     pub(super) name: Vec<u8>,
     pub(super) ino: u64,
@@ -126,6 +126,8 @@ pub(super) struct NewNode {
 pub(super) struct Index {
     blocks: AppendVec<Block>,
     table: Table,
+    /// Bytes of nodes and names.
+    contents: AtomicUsize,
     /// Held while something is appended.
     append: Mutex<()>,
 }
@@ -136,6 +138,7 @@ impl Index {
         let index = Index {
             blocks: AppendVec::new(),
             table: Table::new(),
+            contents: AtomicUsize::new(0),
             append: Mutex::new(()),
         };
         index.append_block(Place::TOP, |_| id, vec![top]);
@@ -231,6 +234,8 @@ impl Index {
         }
         let (nodes, names) = (nodes.into_boxed_slice(), names.into_boxed_slice());
         let count = u32::try_from(nodes.len()).ok()?;
+        let contents = nodes.len() * size_of::<Node>() + names.len();
+        self.contents.fetch_add(contents, Ordering::Relaxed);
         self.blocks.push(Block { dir, nodes, names })?;
         for slot in 0..count {
             let place = Place { block, slot };
@@ -265,11 +270,12 @@ impl Index {
 
     /// Bytes taken, without the allocator's share.
     pub(super) fn size(&self) -> usize {
-        let blocks: usize = (0..self.blocks.len())
-            .filter_map(|i| self.blocks.get(i))
-            .map(|b| size_of::<Block>() + b.nodes.len() * size_of::<Node>() + b.names.len())
-            .sum();
-        size_of::<Index>() + self.table.size() + blocks
+        size_of::<Index>() + self.blocks.size() + self.table.size() + self.contents()
+    }
+
+    /// Bytes that the entries take.
+    fn contents(&self) -> usize {
+        self.contents.load(Ordering::Relaxed)
     }
 }
 

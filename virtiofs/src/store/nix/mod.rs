@@ -9,6 +9,7 @@ mod path;
 mod root;
 mod settled;
 mod table;
+mod usage;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -41,6 +42,9 @@ pub struct NixOptions {
     pub root_timeout: Duration,
     /// How many files are kept open at most.
     pub open_files: usize,
+    /// How many bytes the index may take. Store paths that were not used for longest are dropped
+    /// from it, as a whole, and read again when somebody asks for them.
+    pub index_limit: usize,
 }
 
 impl Default for NixOptions {
@@ -48,6 +52,7 @@ impl Default for NixOptions {
         NixOptions {
             root_timeout: Duration::from_secs(1),
             open_files: files::DEFAULT_LIMIT,
+            index_limit: 1 << 30,
         }
     }
 }
@@ -71,7 +76,7 @@ impl NixStore {
     /// # Errors
     /// If `root` cannot be looked at.
     pub fn new(root: OwnedFd, options: NixOptions) -> std::io::Result<NixStore> {
-        let root = Root::new(root, options.root_timeout);
+        let root = Root::new(root, options.root_timeout, options.index_limit);
         root.attr()
             .map_err(|errno| std::io::Error::from_raw_os_error(errno.raw()))?;
         Ok(NixStore {
@@ -116,7 +121,9 @@ impl NixStore {
             return Err(Errno::AGAIN);
         }
         let listing = self.listings.get(NodeId::ROOT, from, || self.root.list())?;
-        listing.put(from, out, |listed| self.root.look(&listed.name), |_| {})
+        listing.put(from, out, |listed| self.root.look(&listed.name), |_| {})?;
+        self.root.keep_within_limit(NodeId::ROOT);
+        Ok(())
     }
 
     /// A regular file, open for reading, and its size if that is final.
@@ -155,15 +162,20 @@ impl ReadFs for NixStore {
 
     fn lookup(&self, call: Call, parent: NodeId, name: Name<'_>) -> FsResult<Found> {
         if parent == NodeId::ROOT {
-            return self.root.lookup(name);
+            let found = self.root.lookup(name)?;
+            if let Found::Entry(entry) = &found {
+                self.root.keep_within_limit(entry.node);
+            }
+            return Ok(found);
         }
         let warm = |path: &StorePath, dir| path.find_settled(dir, name);
         if let Some(found) = self.root.peek(parent, warm) {
             return Ok(found);
         }
-        self.root
-            .path_of(call, parent)?
-            .lookup(call, self.root.fd(), parent, name)
+        let path = self.root.path_of(call, parent)?;
+        let found = path.lookup(call, self.root.fd(), parent, name);
+        self.root.keep_within_limit(path.id());
+        found
     }
 
     fn getattr(&self, call: Call, node: NodeId) -> FsResult<(Attr, Validity)> {
@@ -244,6 +256,7 @@ impl ReadFs for NixStore {
             Known::Settled(place, _) => match path.entries(call, self.root.fd(), place)? {
                 Some(block) => {
                     list_settled(&path, place, block, from, out);
+                    self.root.keep_within_limit(path.id());
                     Ok(())
                 }
                 None => self.list_live(call, &path, dir, from, out),

@@ -2,11 +2,15 @@
 //! One store path: `<hash>-<name>`, a file, a symbolic link or a directory with all below it.
 
 use std::ffi::{CStr, CString};
+use std::mem::size_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::index::{Block, Index, NewNode, Place, live_id, top_id};
 use super::live::{LiveNode, LiveNodes};
 use super::settled::{is_final, is_settled};
+use super::usage::Usage;
 use crate::errno::{Errno, FsResult};
 use crate::fs::{Attr, Call, Entry, FileKind, Found, Name, NodeId, Validity};
 use crate::store::host::{self, HostStat, Identity, Open};
@@ -18,8 +22,14 @@ pub(super) struct StorePath {
     name: CString,
     id: NodeId,
     identity: Identity,
-    index: Index,
+    /// Made when somebody looks inside: most paths are only ever listed.
+    index: OnceLock<Box<Index>>,
+    top: NewNode,
     live: LiveNodes,
+    usage: Arc<Usage>,
+    /// Bytes of the index that `usage` knows of.
+    counted: AtomicUsize,
+    used: AtomicU32,
 }
 
 /// A node that a client named.
@@ -33,19 +43,53 @@ pub(super) enum Known<'p> {
 
 impl StorePath {
     /// `stat` is of the top node, which must have been looked at just now.
-    pub(super) fn new(name: &CStr, stat: &HostStat) -> StorePath {
+    pub(super) fn new(name: &CStr, stat: &HostStat, usage: Arc<Usage>) -> StorePath {
         let id = top_id(name.to_bytes(), stat.identity);
         let top = NewNode {
             name: Vec::new(),
             ..new_node(name, stat, Vec::new())
         };
-        StorePath {
+        let path = StorePath {
             name: name.to_owned(),
             id,
             identity: stat.identity,
-            index: Index::new(id, top),
+            index: OnceLock::new(),
+            top,
             live: LiveNodes::default(),
+            usage,
+            counted: AtomicUsize::new(0),
+            used: AtomicU32::new(0),
+        };
+        path.count();
+        path.touch();
+        path
+    }
+
+    /// Tells the store's usage how large the index has become.
+    fn count(&self) {
+        let now = size_of::<StorePath>() + self.index.get().map_or(0, |index| index.size());
+        let grown = now.saturating_sub(self.counted.fetch_max(now, Ordering::Relaxed));
+        if grown > 0 {
+            self.usage.grew(grown);
         }
+    }
+
+    /// Notes that the path is in use.
+    pub(super) fn touch(&self) {
+        self.usage.touch(&self.used);
+    }
+
+    /// How long ago the path was used, for comparing.
+    pub(super) fn unused_for(&self) -> u32 {
+        self.usage.since(&self.used)
+    }
+
+    /// The path is being dropped from the index: its bytes count no more. (Others may still hold
+    /// it for a moment.) Returns how many they were.
+    pub(super) fn discount(&self) -> usize {
+        let bytes = self.counted.swap(0, Ordering::Relaxed);
+        self.usage.shrank(bytes);
+        bytes
     }
 
     pub(super) fn name(&self) -> &CStr {
@@ -57,13 +101,22 @@ impl StorePath {
     }
 
     pub(super) fn index(&self) -> &Index {
-        &self.index
+        self.index
+            .get_or_init(|| Box::new(Index::new(self.id, self.top.clone())))
+    }
+
+    /// Where the node with this id stands in the index.
+    pub(super) fn find(&self, id: NodeId) -> Option<Place> {
+        if id == self.id {
+            return Some(Place::TOP);
+        }
+        self.index.get()?.find(id)
     }
 
     /// The node with this id, unless it is unknown.
     pub(super) fn known(&self, id: NodeId) -> Option<Known<'_>> {
-        if let Some(place) = self.index.find(id) {
-            return Some(Known::Settled(place, self.index.node(place)?));
+        if let Some(place) = self.find(id) {
+            return Some(Known::Settled(place, self.index().node(place)?));
         }
         self.live.get(id).map(Known::Live)
     }
@@ -107,7 +160,7 @@ impl StorePath {
         loop {
             match self.known(at).ok_or(Errno::STALE)? {
                 Known::Settled(place, _) => {
-                    self.index
+                    self.index()
                         .prepend_path_to(place, &mut path)
                         .ok_or(Errno::STALE)?;
                     break;
@@ -174,7 +227,7 @@ impl StorePath {
 
     /// Answer from the index, if it knows what is in the directory.
     pub(super) fn find_settled(&self, dir: Place, name: Name<'_>) -> Option<Found> {
-        Some(match self.index.child(dir, name.as_bytes())? {
+        Some(match self.index().child(dir, name.as_bytes())? {
             Some(node) => Found::Entry(settled_entry(node)),
             None => Found::Negative(Validity::FOREVER),
         })
@@ -215,13 +268,13 @@ impl StorePath {
         root: BorrowedFd<'_>,
         place: Place,
     ) -> FsResult<Option<&Block>> {
-        if let Some(block) = self.index.entries(place) {
+        if let Some(block) = self.index().entries(place) {
             return Ok(Some(block));
         }
         if !call.may_block {
             return Err(Errno::AGAIN);
         }
-        let id = self.index.node(place).ok_or(Errno::STALE)?.id;
+        let id = self.index().node(place).ok_or(Errno::STALE)?.id;
         let (dir, before) = self.open(call, root, id, Open::Directory)?;
         self.read_settled(place, dir.as_fd(), &before)
     }
@@ -253,17 +306,19 @@ impl StorePath {
         if !is_final(before, &host::stat_fd(dir)?) {
             return Ok(None);
         }
-        Ok(self.index.fill(place, entries))
+        let block = self.index().fill(place, entries);
+        self.count();
+        Ok(block)
     }
 
     /// Reads directories until the node with this id turns up, or there are none left.
     pub(super) fn search(&self, root: BorrowedFd<'_>, id: NodeId) -> bool {
         let mut dirs = vec![Place::TOP];
         while let Some(place) = dirs.pop() {
-            if self.index.find(id).is_some() {
+            if self.find(id).is_some() {
                 return true;
             }
-            let Some(node) = self.index.node(place) else {
+            let Some(node) = self.index().node(place) else {
                 continue;
             };
             if node.kind() != FileKind::Directory {
@@ -272,14 +327,15 @@ impl StorePath {
             let Ok(Some(block)) = self.entries(Call::WAIT, root, place) else {
                 continue;
             };
-            dirs.extend(
-                block
-                    .nodes()
-                    .iter()
-                    .filter_map(|node| self.index.find(node.id)),
-            );
+            dirs.extend(block.nodes().iter().filter_map(|node| self.find(node.id)));
         }
-        self.index.find(id).is_some()
+        self.find(id).is_some()
+    }
+}
+
+impl Drop for StorePath {
+    fn drop(&mut self) {
+        self.discount();
     }
 }
 

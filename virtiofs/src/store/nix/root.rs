@@ -11,6 +11,7 @@ use super::index::{Place, name_tag, path_tag, top_id};
 use super::naming;
 use super::path::{StorePath, top_attr};
 use super::settled::is_settled;
+use super::usage::Usage;
 use crate::errno::{Errno, FsResult};
 use crate::fs::{Attr, Call, Entry, FileKind, Found, Name, NodeId, Timestamp, Validity};
 use crate::store::host::{self, Open};
@@ -23,6 +24,9 @@ type Tagged = Arc<[Arc<StorePath>]>;
 pub(super) struct Root {
     dir: OwnedFd,
     timeout: Duration,
+    /// How many bytes the indexes may take.
+    limit: usize,
+    usage: Arc<Usage>,
     /// Read without locks; changed under `change`.
     paths: papaya::HashMap<u16, Tagged>,
     change: Mutex<()>,
@@ -38,11 +42,16 @@ struct RootNames {
 }
 
 impl Root {
-    pub(super) fn new(dir: OwnedFd, timeout: Duration) -> Root {
+    pub(super) fn new(dir: OwnedFd, timeout: Duration, limit: usize) -> Root {
         Root {
             dir,
             timeout,
-            paths: papaya::HashMap::new(),
+            limit,
+            usage: Arc::default(),
+            // What is dropped is freed at once, and not with the 31 next: it may be large.
+            paths: papaya::HashMap::builder()
+                .collector(seize::Collector::new().batch_size(1))
+                .build(),
             change: Mutex::new(()),
             names: Mutex::new(None),
         }
@@ -89,8 +98,15 @@ impl Root {
             return Ok(None);
         }
         let node = top_id(name.to_bytes(), stat.identity);
-        if self.find(node).is_none_or(|path| path.id() != node) {
-            self.replace(name, Some(Arc::new(StorePath::new(name, &stat))));
+        if !self.has_top(node) {
+            self.replace(
+                name,
+                Some(Arc::new(StorePath::new(
+                    name,
+                    &stat,
+                    Arc::clone(&self.usage),
+                ))),
+            );
         }
         let (attr, attr_validity) = top_attr(&stat);
         let settled = attr_validity != Validity::NONE;
@@ -133,6 +149,13 @@ impl Root {
         }
     }
 
+    /// Whether this is the top node of a store path that is known.
+    fn has_top(&self, node: NodeId) -> bool {
+        let paths = self.paths.pin();
+        let tagged = paths.get(&path_tag(node));
+        tagged.is_some_and(|tagged| tagged.iter().any(|path| path.id() == node))
+    }
+
     /// The store path that a node belongs to, if it knows the node.
     fn find(&self, node: NodeId) -> Option<Arc<StorePath>> {
         let paths = self.paths.pin();
@@ -152,7 +175,8 @@ impl Root {
     ) -> Option<R> {
         let paths = self.paths.pin();
         for path in paths.get(&path_tag(node))?.iter() {
-            if let Some(place) = path.index().find(node) {
+            if let Some(place) = path.find(node) {
+                path.touch();
                 return answer(path, place);
             }
         }
@@ -231,12 +255,49 @@ impl Root {
 
     /// Bytes the indexes of all store paths take.
     pub(super) fn index_size(&self) -> usize {
+        self.usage.bytes()
+    }
+
+    /// Drops the indexes of the store paths that were not used for longest, if all together take
+    /// too much. Whoever asks for them again finds the same nodes again, by reading them again.
+    pub(super) fn keep_within_limit(&self, in_use: NodeId) {
+        if self.usage.bytes() <= self.limit {
+            return;
+        }
+        let _guard = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let paths = self.paths.pin();
-        paths
+        let mut by_age: Vec<_> = paths
             .values()
             .flat_map(|tagged| tagged.iter())
-            .map(|path| path.index().size())
-            .sum()
+            .filter(|path| path.id() != in_use)
+            .map(|path| (path.unused_for(), Arc::clone(path)))
+            .collect();
+        by_age.sort_unstable_by_key(|(unused_for, _)| std::cmp::Reverse(*unused_for));
+        // Some more than needed, so that this is not done again for the next directory.
+        let mut surplus = self
+            .usage
+            .bytes()
+            .saturating_sub(self.limit - self.limit / 8);
+        for (_, path) in by_age {
+            if surplus == 0 {
+                break;
+            }
+            surplus = surplus.saturating_sub(path.discount());
+            let id = path.id();
+            let Some(tagged) = paths.get(&path_tag(id)) else {
+                continue;
+            };
+            let left: Tagged = tagged
+                .iter()
+                .filter(|path| path.id() != id)
+                .cloned()
+                .collect();
+            if left.is_empty() {
+                paths.remove(&path_tag(id));
+            } else {
+                paths.insert(path_tag(id), left);
+            }
+        }
     }
 }
 

@@ -548,3 +548,52 @@ fn warm_questions_need_not_wait() {
         Ok(4)
     );
 }
+
+#[test]
+fn the_index_stays_within_its_limit_and_ids_stay_the_same() {
+    let f = Fixture::new();
+    for i in 0..40 {
+        let path = f.build(&format!("pkg{i}"));
+        for file in 0..50 {
+            fs::write(path.join(format!("share/doc/file-{file}")), "x").unwrap();
+        }
+        settle(&path);
+    }
+    let limit = 100_000;
+    let options = NixOptions {
+        index_limit: limit,
+        ..NixOptions::default()
+    };
+    let small = NixStore::new(super::super::open_root(f.dir.path()).unwrap(), options).unwrap();
+    let walk = |store: &NixStore, i: usize| {
+        let look = |parent, name: &str| {
+            let name = Name::new(name.as_bytes()).unwrap();
+            match store.lookup(Call::WAIT, parent, name).unwrap() {
+                Found::Entry(entry) => entry.node,
+                Found::Negative(_) => panic!("{name:?}"),
+            }
+        };
+        let top = look(NodeId::ROOT, &format!("{HASH}-pkg{i}"));
+        let doc = look(look(top, "share"), "doc");
+        (0..50)
+            .map(|file| look(doc, &format!("file-{file}")))
+            .collect::<Vec<_>>()
+    };
+    let ids: Vec<_> = (0..40).map(|i| walk(&f.store, i)).collect();
+    assert!(
+        f.store.index_size() > 2 * limit,
+        "the test needs more: {}",
+        f.store.index_size()
+    );
+    for _ in 0..2 {
+        for (i, ids) in ids.iter().enumerate() {
+            assert_eq!(&walk(&small, i), ids);
+            assert!(small.index_size() <= limit, "{}", small.index_size());
+        }
+    }
+    // Nodes a client still knows of paths that were dropped.
+    for ids in &ids {
+        assert_eq!(read(&small, ids[49]).unwrap(), b"x");
+        assert!(small.getattr(Call::WAIT, ids[0]).is_ok());
+    }
+}
