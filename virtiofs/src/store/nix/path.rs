@@ -378,3 +378,49 @@ fn gone(errno: Errno) -> Errno {
         errno => errno,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    /// Settled before it was read, changed while it was read: that is not final.
+    #[test]
+    fn a_directory_that_changes_under_our_hands_is_not_final() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        fs::create_dir(&top).unwrap();
+        fs::write(top.join("file"), "").unwrap();
+        fs::set_permissions(&top, Permissions::from_mode(0o555)).unwrap();
+        let one = rustix::fs::Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: one,
+            last_modification: one,
+        };
+        let settle = || {
+            let flags = rustix::fs::AtFlags::empty();
+            rustix::fs::utimensat(rustix::fs::CWD, &top, &times, flags).unwrap();
+        };
+        settle();
+
+        let root = crate::store::open_root(dir.path()).unwrap();
+        let stat = host::stat_at(root.as_fd(), c"top").unwrap();
+        let path = StorePath::new(c"top", &stat, Arc::default());
+        let (fd, before) = path
+            .open(Call::WAIT, root.as_fd(), path.id(), Open::Directory)
+            .unwrap();
+        fs::remove_file(top.join("file")).unwrap();
+        let read = path.read_settled(Place::TOP, fd.as_fd(), &before).unwrap();
+        assert!(read.is_none());
+        settle();
+        assert!(
+            path.read_settled(Place::TOP, fd.as_fd(), &before)
+                .unwrap()
+                .is_some()
+        );
+    }
+}
