@@ -47,6 +47,11 @@ use crate::errno::{Errno, FsResult};
 use crate::fs::{Call, Found, Name, NodeId, ReadFs, Validity};
 use crate::wire::{Opcode, abi, flags};
 
+/// Longest request in bytes: a WRITE of the largest size that INIT allows has still to be refused
+/// as what it is. Descriptors may overlap, so without a limit little memory could be a list of
+/// millions of nodes to forget.
+const MAX_REQUEST: usize = 2 * session::MAX_IO as usize;
+
 /// What the server offers a client, beyond what the file system promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -127,12 +132,15 @@ impl<F: ReadFs> Server<F> {
         let mut header = abi::InHeader::default();
         let have = request.read(header.as_mut_bytes());
         let whole = have == size_of::<abi::InHeader>();
+        // Of a header that is cut, only what is there as a whole counts.
         if have < offset_of!(abi::InHeader, nodeid) {
             header.unique = 0;
         }
-        let opcode = Opcode::from_raw(header.opcode);
+        let has_opcode = have >= offset_of!(abi::InHeader, unique);
+        let opcode = Opcode::from_raw(header.opcode).filter(|_| has_opcode);
+        let intact = whole && header.len as usize == total && total <= MAX_REQUEST;
         if opcode.is_some_and(Opcode::is_one_way) {
-            if whole && header.len as usize == total {
+            if intact {
                 self.forget(opcode, NodeId(header.nodeid), &mut request);
             }
             return Some(0);
@@ -142,7 +150,7 @@ impl<F: ReadFs> Server<F> {
         let Some(mut body) = start.behind(size_of::<abi::OutHeader>()) else {
             return Some(0); // nowhere to put even an error
         };
-        let result = if !whole || header.len as usize != total {
+        let result = if !intact {
             Err(Errno::INVAL)
         } else if let Some(opcode) = opcode {
             self.dispatch(call, opcode, &header, &mut request, &mut body, window)

@@ -429,6 +429,20 @@ fn forgetting_more_than_there_is() {
     assert_eq!(getattr(), Err(Some(Errno::STALE)));
 }
 
+#[test]
+fn requests_have_an_end_and_a_beginning() {
+    let (_dir, server) = tree();
+    let mut write = request(Opcode::Write as u32, 1, &vec![0; 1 << 20]);
+    assert_eq!(ask(&server, write.clone(), 64), Err(Some(Errno::ROFS)));
+    write.resize(3 << 20, 0);
+    let len = u32::try_from(write.len()).unwrap();
+    write[..4].copy_from_slice(&len.to_le_bytes());
+    assert_eq!(ask(&server, write, 64), Err(Some(Errno::INVAL)));
+    // Cut inside its opcode, a request is not taken for a FORGET, which has no answer.
+    let cut = request(Opcode::BatchForget as u32, 1, &[])[..7].to_vec();
+    assert_eq!(ask(&server, cut, 64), Err(Some(Errno::INVAL)));
+}
+
 /// Every answer is on a disk.
 struct Slow;
 

@@ -41,6 +41,11 @@ impl FileCache {
         Ok(file)
     }
 
+    /// Lets go of all descriptors.
+    pub(super) fn clear(&self) {
+        self.cache.clear();
+    }
+
     /// Lets go of the descriptor of `node`.
     pub(super) fn remove(&self, node: NodeId) {
         self.cache.remove(&node);

@@ -365,5 +365,7 @@ impl ReadFs for PlainTree {
 
     fn reset(&self) {
         self.nodes_mut().clear();
+        self.files.clear();
+        self.places.clear();
     }
 }

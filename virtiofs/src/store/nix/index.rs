@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::append::AppendVec;
+use super::links::Links;
 use super::settled::canonical;
 use super::table::Table;
 use crate::fs::{Attr, FileKind, NodeId};
@@ -60,6 +61,8 @@ pub(super) struct Node {
     name_len: u8,
     kind: FileKind,
     executable: bool,
+    /// Its id is that of another name of the same file.
+    is_link: bool,
 }
 
 impl Node {
@@ -119,6 +122,8 @@ pub(super) struct NewNode {
     pub(super) executable: bool,
     /// Target of a symbolic link; its length is the size.
     pub(super) target: Vec<u8>,
+    /// Set for a file that has other names.
+    pub(super) links: Option<Identity>,
 }
 
 /// Index of one store path.
@@ -141,7 +146,7 @@ impl Index {
             contents: AtomicUsize::new(0),
             append: Mutex::new(()),
         };
-        index.append_block(Place::TOP, |_| id, vec![top]);
+        index.append_block(Place::TOP, |_| id, vec![top], &Links::default());
         index
     }
 
@@ -155,8 +160,37 @@ impl Index {
 
     /// Where the node with this id stands.
     pub(super) fn find(&self, id: NodeId) -> Option<Place> {
-        self.table
-            .find(id.0, |place| (self.node(place)?.id == id).then_some(place))
+        self.table.find(id.0, |place| {
+            let node = self.node(place)?;
+            // A link is found by the id it would have, too: it may have had it once.
+            (node.id == id || (node.is_link && self.key(place)? == id.0)).then_some(place)
+        })
+    }
+
+    /// Where a link to the node with this id stands. Looks at everything.
+    pub(super) fn find_link(&self, id: NodeId) -> Option<Place> {
+        (0..self.blocks.len()).find_map(|block| {
+            let slot = self
+                .block(block)?
+                .nodes
+                .iter()
+                .position(|node| node.id == id)?;
+            Some(Place {
+                block,
+                slot: u32::try_from(slot).ok()?,
+            })
+        })
+    }
+
+    /// What a node is found by.
+    fn key(&self, place: Place) -> Option<u64> {
+        let block = self.block(place.block)?;
+        let node = block.nodes.get(place.slot as usize)?;
+        if node.is_link {
+            Some(child_hash(self.node(block.dir)?.id, block.name(node)))
+        } else {
+            Some(node.id.0)
+        }
     }
 
     /// What the directory at `dir` contains; `None` while that is not known.
@@ -186,10 +220,16 @@ impl Index {
 
     /// Enters what the directory at `dir` contains. If somebody else was faster, theirs stays:
     /// both read the same settled directory.
-    pub(super) fn fill(&self, dir: Place, mut entries: Vec<NewNode>) -> Option<&Block> {
+    pub(super) fn fill(
+        &self,
+        dir: Place,
+        mut entries: Vec<NewNode>,
+        links: &Links,
+    ) -> Option<&Block> {
         hash::sort_by_cookie(&mut entries, |entry| &entry.name);
         let parent = self.node(dir)?;
-        self.append_block(dir, |name| NodeId(child_hash(parent.id, name)), entries);
+        let id_of = |name: &[u8]| NodeId(child_hash(parent.id, name));
+        self.append_block(dir, id_of, entries, links);
         self.entries(dir)
     }
 
@@ -198,6 +238,7 @@ impl Index {
         dir: Place,
         id_of: impl Fn(&[u8]) -> NodeId,
         entries: Vec<NewNode>,
+        links: &Links,
     ) -> Option<()> {
         // A thread that panicked while appending has at worst left nodes nobody refers to.
         let _guard = self
@@ -221,8 +262,11 @@ impl Index {
             } else {
                 entry.size
             };
+            let own = self.unused(id_of(&entry.name), &mut ids);
+            let top = self.node(Place::TOP).map_or(own, |top| top.id);
+            let id = entry.links.map_or(own, |file| links.id_of(file, own, top));
             nodes.push(Node {
-                id: self.unused(id_of(&entry.name), &mut ids),
+                id,
                 ino: entry.ino,
                 size,
                 name_at,
@@ -230,6 +274,7 @@ impl Index {
                 name_len: u8::try_from(entry.name.len()).ok()?,
                 kind: entry.kind,
                 executable: entry.executable,
+                is_link: id != own,
             });
         }
         let (nodes, names) = (nodes.into_boxed_slice(), names.into_boxed_slice());
@@ -239,8 +284,8 @@ impl Index {
         self.blocks.push(Block { dir, nodes, names })?;
         for slot in 0..count {
             let place = Place { block, slot };
-            let key = |place| self.node(place).map(|node| node.id.0);
-            self.table.insert(key(place)?, place, key);
+            self.table
+                .insert(self.key(place)?, place, |place| self.key(place));
         }
         if !is_top {
             // Only now do readers see the block, and with it all of the above.
@@ -333,6 +378,7 @@ mod tests {
             size: 1,
             kind,
             executable: false,
+            links: None,
             target: if kind == FileKind::Symlink {
                 b"to".to_vec()
             } else {
@@ -361,7 +407,7 @@ mod tests {
             entry("link", FileKind::Symlink),
             entry("f", FileKind::Regular),
         ];
-        let block = index.fill(Place::TOP, entries).unwrap();
+        let block = index.fill(Place::TOP, entries, &Links::default()).unwrap();
         assert_eq!(block.nodes().len(), 3);
         let link = index.child(Place::TOP, b"link").unwrap().unwrap();
         assert_eq!(
@@ -373,11 +419,18 @@ mod tests {
             .find(index.child(Place::TOP, b"bin").unwrap().unwrap().id)
             .unwrap();
         assert!(index.entries(bin).is_none());
-        assert_eq!(index.fill(bin, vec![]).unwrap().nodes().len(), 0);
+        assert_eq!(
+            index
+                .fill(bin, vec![], &Links::default())
+                .unwrap()
+                .nodes()
+                .len(),
+            0
+        );
         // Whoever comes second does not change anything.
         assert_eq!(
             index
-                .fill(bin, vec![entry("x", FileKind::Regular)])
+                .fill(bin, vec![entry("x", FileKind::Regular)], &Links::default())
                 .unwrap()
                 .nodes()
                 .len(),
@@ -393,13 +446,17 @@ mod tests {
                 .map(|d| entry(d, FileKind::Directory))
                 .into_iter()
                 .collect();
-            index.fill(Place::TOP, all).unwrap();
+            index.fill(Place::TOP, all, &Links::default()).unwrap();
             for dir in dirs {
                 let place = index
                     .find(index.child(Place::TOP, dir.as_bytes()).unwrap().unwrap().id)
                     .unwrap();
                 index
-                    .fill(place, vec![entry("x", FileKind::Regular)])
+                    .fill(
+                        place,
+                        vec![entry("x", FileKind::Regular)],
+                        &Links::default(),
+                    )
                     .unwrap();
             }
             ["a", "b"].map(|dir| {
@@ -430,7 +487,7 @@ mod tests {
             .iter()
             .map(|name| entry(name, FileKind::Regular))
             .collect();
-        index.fill(Place::TOP, all).unwrap();
+        index.fill(Place::TOP, all, &Links::default()).unwrap();
         for name in &names {
             let node = index.child(Place::TOP, name.as_bytes()).unwrap().unwrap();
             assert!(index.find(node.id).is_some());

@@ -3,6 +3,7 @@
 
 mod append;
 mod index;
+mod links;
 mod live;
 pub(super) mod naming;
 mod path;
@@ -140,7 +141,15 @@ impl NixStore {
             Known::Live(_) => None,
         };
         let open = || {
-            let (file, stat) = path.open(call, self.root.fd(), node, Open::File)?;
+            let opened = path.open(call, self.root.fd(), node, Open::File);
+            let (file, stat) = match opened {
+                Err(Errno::STALE) if call.may_block => {
+                    let other = self.root.other_path_of(call, node).ok_or(Errno::STALE)?;
+                    other.open(call, self.root.fd(), node, Open::File)?
+                }
+                Err(Errno::STALE) => return Err(Errno::AGAIN),
+                opened => opened?,
+            };
             match stat.kind {
                 FileKind::Regular => Ok(file),
                 FileKind::Directory => Err(Errno::ISDIR),

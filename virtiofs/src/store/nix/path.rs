@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! One store path: `<hash>-<name>`, a file, a symbolic link or a directory with all below it.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::index::{Block, Index, NewNode, Place, live_id, top_id};
+use super::links::Links;
 use super::live::{LiveNode, LiveNodes};
 use super::settled::{is_final, is_settled};
 use super::usage::Usage;
@@ -27,6 +29,9 @@ pub(super) struct StorePath {
     top: NewNode,
     live: LiveNodes,
     usage: Arc<Usage>,
+    links: Arc<Links>,
+    /// Links found for nodes whose own place is gone.
+    adopted: Mutex<HashMap<NodeId, Place>>,
     /// Bytes of the index that `usage` knows of.
     counted: AtomicUsize,
     used: AtomicU32,
@@ -43,7 +48,12 @@ pub(super) enum Known<'p> {
 
 impl StorePath {
     /// `stat` is of the top node, which must have been looked at just now.
-    pub(super) fn new(name: &CStr, stat: &HostStat, usage: Arc<Usage>) -> StorePath {
+    pub(super) fn new(
+        name: &CStr,
+        stat: &HostStat,
+        usage: Arc<Usage>,
+        links: Arc<Links>,
+    ) -> StorePath {
         let id = top_id(name.to_bytes(), stat.identity);
         let top = NewNode {
             name: Vec::new(),
@@ -57,6 +67,8 @@ impl StorePath {
             top,
             live: LiveNodes::default(),
             usage,
+            links,
+            adopted: Mutex::default(),
             counted: AtomicUsize::new(0),
             used: AtomicU32::new(0),
         };
@@ -118,7 +130,31 @@ impl StorePath {
         if let Some(place) = self.find(id) {
             return Some(Known::Settled(place, self.index().node(place)?));
         }
-        self.live.get(id).map(Known::Live)
+        if let Some(live) = self.live.get(id) {
+            return Some(Known::Live(live));
+        }
+        let adopted = *self.adopted().get(&id)?;
+        Some(Known::Settled(adopted, self.index().node(adopted)?))
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, HashMap<NodeId, Place>> {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds another name of the node with this id here, so that it is known from now on.
+    pub(super) fn adopt(&self, root: BorrowedFd<'_>, id: NodeId) -> bool {
+        let find = || self.index().find_link(id);
+        let place = find().or_else(|| {
+            self.search(root, id);
+            find()
+        });
+        match place {
+            Some(place) => {
+                self.adopted().insert(id, place);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Attributes of the top node, as it is now.
@@ -306,7 +342,7 @@ impl StorePath {
         if !is_final(before, &host::stat_fd(dir)?) {
             return Ok(None);
         }
-        let block = self.index().fill(place, entries);
+        let block = self.index().fill(place, entries, &self.links);
         self.count();
         Ok(block)
     }
@@ -368,6 +404,7 @@ fn new_node(name: &CStr, stat: &HostStat, target: Vec<u8>) -> NewNode {
         // The owner's bit decides, as it does when Nix settles the file.
         executable: stat.attr.mode & 0o100 != 0,
         target,
+        links: (stat.kind == FileKind::Regular && stat.attr.nlink > 1).then_some(stat.identity),
     }
 }
 
@@ -409,7 +446,7 @@ mod tests {
 
         let root = crate::store::open_root(dir.path()).unwrap();
         let stat = host::stat_at(root.as_fd(), c"top").unwrap();
-        let path = StorePath::new(c"top", &stat, Arc::default());
+        let path = StorePath::new(c"top", &stat, Arc::default(), Arc::default());
         let (fd, before) = path
             .open(Call::WAIT, root.as_fd(), path.id(), Open::Directory)
             .unwrap();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::index::{Place, name_tag, path_tag, top_id};
+use super::links::Links;
 use super::naming;
 use super::path::{StorePath, top_attr};
 use super::settled::is_settled;
@@ -27,6 +28,7 @@ pub(super) struct Root {
     /// How many bytes the indexes may take.
     limit: usize,
     usage: Arc<Usage>,
+    links: Arc<Links>,
     /// Read without locks; changed under `change`.
     paths: papaya::HashMap<u16, Tagged>,
     change: Mutex<()>,
@@ -48,6 +50,7 @@ impl Root {
             timeout,
             limit,
             usage: Arc::default(),
+            links: Arc::default(),
             // What is dropped is freed at once, and not with the 31 next: it may be large.
             paths: papaya::HashMap::builder()
                 .collector(seize::Collector::new().batch_size(1))
@@ -99,13 +102,10 @@ impl Root {
         }
         let node = top_id(name.to_bytes(), stat.identity);
         if !self.has_top(node) {
+            let (usage, links) = (Arc::clone(&self.usage), Arc::clone(&self.links));
             self.replace(
                 name,
-                Some(Arc::new(StorePath::new(
-                    name,
-                    &stat,
-                    Arc::clone(&self.usage),
-                ))),
+                Some(Arc::new(StorePath::new(name, &stat, usage, links))),
             );
         }
         let (attr, attr_validity) = top_attr(&stat);
@@ -209,7 +209,17 @@ impl Root {
                 return Ok(path);
             }
         }
-        Err(Errno::STALE)
+        self.other_path_of(call, node).ok_or(Errno::STALE)
+    }
+
+    /// A store path that has another name for a node whose first name is gone.
+    pub(super) fn other_path_of(&self, call: Call, node: NodeId) -> Option<Arc<StorePath>> {
+        self.links.others(node).into_iter().find_map(|top| {
+            // A top node is nobody's link, so this goes no deeper.
+            let path = self.path_of(call, top).ok()?;
+            path.top_attr(self.fd()).ok()?;
+            path.adopt(self.fd(), node).then_some(path)
+        })
     }
 
     /// Names of all store paths, by the tags of their ids; read again only when the root has

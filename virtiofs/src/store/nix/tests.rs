@@ -597,3 +597,57 @@ fn the_index_stays_within_its_limit_and_ids_stay_the_same() {
         assert!(small.getattr(Call::WAIT, ids[0]).is_ok());
     }
 }
+
+/// One inode is one node, and stays it whichever of its names goes.
+#[test]
+fn hard_links_are_one_node() {
+    let f = Fixture::new();
+    let (one, two) = (f.build("one"), f.build("two"));
+    let readme = one.join("share/doc/README");
+    fs::remove_file(two.join("share/doc/README")).unwrap();
+    fs::hard_link(&readme, two.join("share/doc/README")).unwrap();
+    fs::hard_link(&readme, two.join("share/doc/COPY")).unwrap();
+    settle(&one);
+    settle(&two);
+    let doc = |name: &str| f.entry(f.entry(f.top(name).node, "share").node, "doc").node;
+    let first = f.entry(doc("one"), "README");
+    assert_eq!(f.entry(doc("two"), "README").node, first.node);
+    assert_eq!(f.entry(doc("two"), "COPY").node, first.node);
+    assert_eq!(
+        f.look(doc("two"), "absent"),
+        Found::Negative(Validity::FOREVER)
+    );
+    assert_eq!(list(&f.store, doc("two"), 0).len(), 4);
+    assert_eq!(read(&f.store, first.node).unwrap(), b"read me");
+    assert_ne!(
+        f.entry(f.entry(f.top("two").node, "bin").node, "tool").node,
+        first.node
+    );
+
+    // The path that gave the id is collected; the file lives on in the other. First the file
+    // goes, as it does when garbage is collected, then all.
+    f.store.files.remove(first.node);
+    unsettle(readme.parent().unwrap());
+    fs::remove_file(&readme).unwrap();
+    assert_eq!(read(&f.store, first.node).unwrap(), b"read me");
+    fs::remove_dir_all(&one).unwrap();
+    assert!(matches!(
+        f.look(NodeId::ROOT, &format!("{HASH}-one")),
+        Found::Negative(_)
+    ));
+    f.store.files.remove(first.node);
+    assert_eq!(read(&f.store, first.node).unwrap(), b"read me");
+    assert_eq!(
+        f.store.getattr(Call::WAIT, first.node).unwrap().0,
+        first.attr
+    );
+    assert_eq!(f.entry(doc("two"), "README").node, first.node);
+    // And when the last is gone, so is the node.
+    fs::remove_dir_all(&two).unwrap();
+    assert!(matches!(
+        f.look(NodeId::ROOT, &format!("{HASH}-two")),
+        Found::Negative(_)
+    ));
+    f.store.files.remove(first.node);
+    assert_eq!(read(&f.store, first.node), Err(Errno::STALE));
+}
