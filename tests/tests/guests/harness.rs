@@ -135,7 +135,7 @@ impl Server {
     }
 
     /// How many descriptors it holds. (Not of the sandboxed process: with `--sandbox none`.)
-    pub fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
             .unwrap()
             .count()

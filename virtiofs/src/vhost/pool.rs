@@ -108,7 +108,7 @@ impl Lane {
         }
         let lane = state.lanes.entry(self.id).or_default();
         lane.jobs.push_back(job);
-        state.into_turn(self.id, inner.most_for_one());
+        state.take_turn(self.id, inner.most_for_one());
         inner.work.notify_one();
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Lane {
 
 impl State {
     /// Lets a lane take its turn, if it has work and not too much of it is being done already.
-    fn into_turn(&mut self, id: u64, most: usize) {
+    fn take_turn(&mut self, id: u64, most: usize) {
         if let Some(lane) = self.lanes.get_mut(&id)
             && !lane.in_turn
             && !lane.jobs.is_empty()
@@ -133,7 +133,7 @@ impl State {
         lane.in_turn = false;
         let job = lane.jobs.pop_front()?;
         lane.running += 1;
-        self.into_turn(id, most);
+        self.take_turn(id, most);
         Some((id, job))
     }
 
@@ -145,7 +145,7 @@ impl State {
         if lane.running == 0 && lane.jobs.is_empty() {
             self.lanes.remove(&id);
         } else {
-            self.into_turn(id, most);
+            self.take_turn(id, most);
         }
     }
 }

@@ -126,6 +126,7 @@ pub(crate) struct ShareArgs {
 pub(crate) struct ProcessArgs {
     /// Read shares and settings from a TOML file: one [[share]] table for each, keys named as
     /// these options without the dashes in front. Options given here too count more
+    #[allow(rustdoc::broken_intra_doc_links)] // as above
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Give the sockets to this group, mode 0660. Without it only the owner may connect
