@@ -63,7 +63,9 @@ impl<F: ReadFs + 'static> Ring<F> {
             Some(engine) => engine,
             None => self.engine().map_err(|e| e.to_string())?,
         };
-        let turn = engine.turn(&mut self.queue).map_err(|e| e.to_string())?;
+        let turn = engine
+            .turn(&mut self.queue, true)
+            .map_err(|e| e.to_string())?;
         let late = engine.finish(&mut self.queue).map_err(|e| e.to_string())?;
         self.engine = Some(engine);
         Ok((turn.signal || late, turn.more))

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::pool::Pool;
 use crate::server;
@@ -70,6 +71,10 @@ pub struct DeviceOptions {
     pub server: server::Options,
     /// Threads for requests that wait for a disk. Devices of one process should share a pool.
     pub pool: Pool,
+    /// How long a queue's thread looks for the next request before it sleeps, while requests
+    /// follow each other that quickly. Zero, the default, is never: looking takes a processor
+    /// from the guest, whose requests then come later.
+    pub poll: Duration,
 }
 
 impl DeviceOptions {
@@ -113,6 +118,7 @@ impl Default for DeviceOptions {
             queue_size: 1024,
             server: server::Options::default(),
             pool: Pool::default(),
+            poll: Duration::ZERO,
         }
     }
 }

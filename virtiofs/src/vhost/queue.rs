@@ -72,8 +72,10 @@ impl From<virtio_queue::Error> for RingError {
 pub(super) struct Turn {
     /// The driver wants to be told.
     pub(super) signal: bool,
-    /// There is more to do; otherwise the driver was asked to kick.
+    /// There is more to do; otherwise the driver was asked to kick, if it was to be.
     pub(super) more: bool,
+    /// Something was done.
+    pub(super) used: bool,
 }
 
 /// What requests are answered with; one for each ring's thread, made in it.
@@ -112,11 +114,12 @@ impl<F: ReadFs + 'static> Engine<F> {
         }
     }
 
-    /// Answers one batch of requests.
+    /// Answers one batch of requests. With `then_sleep` the driver is asked to kick for the next;
+    /// without, the caller comes back by itself.
     ///
     /// The first turn on a ring that was used before tells the driver in any case: whoever served
     /// the ring until then may have ended between using a buffer and saying so.
-    pub(super) fn turn(&mut self, queue: &mut Queue) -> Result<Turn, RingError> {
+    pub(super) fn turn(&mut self, queue: &mut Queue, then_sleep: bool) -> Result<Turn, RingError> {
         let guard = self.memory.memory();
         let memory = guard.deref();
         check(queue, memory)?;
@@ -132,8 +135,12 @@ impl<F: ReadFs + 'static> Engine<F> {
             signal |= wants_signal(queue, memory)?;
         }
         // If requests came in meanwhile, nobody will kick for them.
-        let more = answered.full || queue.enable_notification(memory)?;
-        Ok(Turn { signal, more })
+        let more = answered.full || (then_sleep && queue.enable_notification(memory)?);
+        Ok(Turn {
+            signal,
+            more,
+            used: answered.used > 0,
+        })
     }
 
     /// Waits for the requests that are being answered elsewhere, and puts them into the used

@@ -137,7 +137,7 @@ impl Fixture {
     }
 
     fn turn(&mut self) -> Result<Turn, RingError> {
-        self.engine.turn(&mut self.queue)
+        self.engine.turn(&mut self.queue, true)
     }
 
     fn used_index(&self) -> u16 {
@@ -152,7 +152,11 @@ impl Fixture {
 const IDLE: Turn = Turn {
     signal: false,
     more: false,
+    used: false,
 };
+
+/// Requests were answered, and the driver does not want to hear of it.
+const SILENT: Turn = Turn { used: true, ..IDLE };
 
 #[test]
 fn requests_are_answered_in_order_with_one_signal() {
@@ -163,7 +167,8 @@ fn requests_are_answered_in_order_with_one_signal() {
         ring.turn().unwrap(),
         Turn {
             signal: true,
-            more: false
+            more: false,
+            used: true
         }
     );
     assert_eq!(ring.used_index(), 5);
@@ -190,7 +195,8 @@ fn a_batch_ends_before_the_ring_does() {
         ring.turn().unwrap(),
         Turn {
             signal: true,
-            more: true
+            more: true,
+            used: true
         }
     );
     assert_eq!(u32::from(ring.used_index()), BATCH_REQUESTS);
@@ -198,7 +204,8 @@ fn a_batch_ends_before_the_ring_does() {
         ring.turn().unwrap(),
         Turn {
             signal: true,
-            more: false
+            more: false,
+            used: true
         }
     );
     assert_eq!(ring.used_index(), 100);
@@ -209,7 +216,7 @@ fn the_driver_that_polls_is_left_alone() {
     let mut ring = Fixture::new(false);
     ring.write(AVAIL, &NO_INTERRUPT.to_le_bytes());
     ring.offer_many(3);
-    assert_eq!(ring.turn().unwrap(), IDLE);
+    assert_eq!(ring.turn().unwrap(), SILENT);
     assert_eq!(ring.used_index(), 3);
 }
 
@@ -218,13 +225,14 @@ fn event_index_decides() {
     let mut ring = Fixture::new(true);
     ring.used_event(4); // wants to be told of the fifth
     ring.offer_many(3);
-    assert_eq!(ring.turn().unwrap(), IDLE);
+    assert_eq!(ring.turn().unwrap(), SILENT);
     ring.offer_many(3);
     assert_eq!(
         ring.turn().unwrap(),
         Turn {
             signal: true,
-            more: false
+            more: false,
+            used: true
         }
     );
     // And the device wants to be told of the seventh.
@@ -240,7 +248,8 @@ fn a_ring_in_the_middle_of_its_life_is_signalled_at_once() {
         ring.turn().unwrap(),
         Turn {
             signal: true,
-            more: false
+            more: false,
+            used: false
         }
     );
     assert_eq!(ring.turn().unwrap(), IDLE);
@@ -258,7 +267,8 @@ fn malformed_chains_are_answered_and_the_ring_goes_on() {
         ring.turn().unwrap(),
         Turn {
             signal: true,
-            more: false
+            more: false,
+            used: true
         }
     );
     assert_eq!(ring.used(0), (0, 0));
@@ -323,7 +333,8 @@ fn indices_wrap() {
         ring.turn().unwrap(),
         Turn {
             signal: true,
-            more: false
+            more: false,
+            used: true
         }
     );
     assert_eq!(ring.used_index(), 2);

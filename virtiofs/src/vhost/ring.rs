@@ -3,11 +3,13 @@
 //! serves it in between.
 
 use std::fs::File;
+use std::hint;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use virtio_queue::{Queue, QueueT};
 use vm_memory::GuestAddress;
@@ -28,6 +30,8 @@ pub(super) struct Shared<F> {
     pub(super) window: Option<Arc<dyn DaxWindow>>,
     /// For requests that have to wait.
     pub(super) lane: Lane,
+    /// See [`DeviceOptions::poll`](super::DeviceOptions::poll).
+    pub(super) poll: Duration,
     /// The device's name in the log.
     pub(super) name: String,
     /// Holds back what a guest can make us say.
@@ -247,19 +251,89 @@ impl<F: ReadFs + 'static> Service<F> {
             shared.lane.clone(),
             Arc::clone(&self.wake),
         );
+        let mut poll = Poll::new(shared.poll);
         // Looks before the first kick: it may have come while nobody listened.
         while !self.stop.load(Ordering::Acquire) {
-            let turn = engine.turn(queue)?;
+            let sleep = !poll.goes_on();
+            let turn = engine.turn(queue, sleep)?;
             if turn.signal {
                 self.call.signal();
             }
-            if !turn.more {
+            if turn.used {
+                poll.restart();
+            }
+            if turn.more || poll.goes_on() {
+                hint::spin_loop();
+            } else if sleep {
+                let slept = Instant::now();
                 self.kick.wait(&self.wake).map_err(RingError::Event)?;
+                poll.woke_after(slept.elapsed());
             }
         }
         if engine.finish(queue)? {
             self.call.signal();
         }
         Ok(())
+    }
+}
+
+/// Looking for requests without sleeping, for a while after the last one.
+///
+/// Only where it pays: while requests come in so quickly that the window catches the next. A ring
+/// that is idle, or busy at a leisurely pace, sleeps.
+struct Poll {
+    window: Duration,
+    pays: bool,
+    until: Option<Instant>,
+}
+
+impl Poll {
+    fn new(window: Duration) -> Poll {
+        Poll {
+            window,
+            pays: false,
+            until: None,
+        }
+    }
+
+    /// Whether to look again instead of sleeping.
+    fn goes_on(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// There was a request.
+    fn restart(&mut self) {
+        if self.pays {
+            self.until = Some(Instant::now() + self.window);
+        }
+    }
+
+    /// There was none for so long.
+    fn woke_after(&mut self, slept: Duration) {
+        self.pays = slept < self.window;
+        self.until = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polling_begins_when_requests_come_quickly_and_ends_when_they_do_not() {
+        let window = Duration::from_secs(5);
+        let mut poll = Poll::new(window);
+        poll.restart();
+        assert!(!poll.goes_on(), "the first request says nothing");
+        poll.woke_after(window / 2);
+        poll.restart();
+        assert!(poll.goes_on());
+        poll.woke_after(window * 2);
+        poll.restart();
+        assert!(!poll.goes_on());
+        let mut never = Poll::new(Duration::ZERO);
+        never.woke_after(Duration::ZERO);
+        never.restart();
+        assert!(!never.goes_on());
     }
 }

@@ -46,6 +46,7 @@ impl<F: ReadFs + 'static> Session<F> {
             memory: memory.memory().clone(),
             window: None,
             lane: options.pool.lane(),
+            poll: options.poll,
             name: options.name().to_owned(),
             limit,
         });

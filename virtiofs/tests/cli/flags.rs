@@ -113,6 +113,8 @@ const TABLE: &[(&str, Answer)] = &[
     ("--root-timeout 0.5", Done),
     ("--root-timeout -1", Refused("--root-timeout")),
     ("--root-timeout soon", Refused("--root-timeout")),
+    ("--poll 50", Done),
+    ("--poll 1001", Refused("--poll")),
     ("--index-limit 64", Done),
     ("--index-limit 0", Refused("--index-limit")),
     ("--index-limit 1G", Refused("--index-limit")),

@@ -150,6 +150,11 @@ pub(crate) struct ProcessArgs {
     /// files that guests know [default: 1000000 or as many as allowed]
     #[arg(long, value_name = "N")]
     pub(crate) rlimit_nofile: Option<u64>,
+    /// Microseconds for which a queue's thread looks for the next request before it sleeps, while
+    /// requests follow each other that quickly. For hosts with processors to spare: it shortens the
+    /// latency of single requests and takes a processor as long as a guest is busy [default: 0]
+    #[arg(long, value_name = "MICROS", value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub(crate) poll: Option<u32>,
     /// Memory that the index of a Nix store may take, in MiB. What was not used for longest is
     /// dropped, and read again when somebody asks for it [default: 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]

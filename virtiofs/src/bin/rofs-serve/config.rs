@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) gid_map: Vec<IdMap>,
     /// `None`: as many as allowed.
     pub(crate) rlimit_nofile: Option<u64>,
+    pub(crate) poll: Duration,
     /// In bytes, for each store.
     pub(crate) index_limit: usize,
     pub(crate) log: LogArg,
@@ -127,6 +128,7 @@ impl Config {
             uid_map: maps("--uid-map", or_file(&args.ids.uid_map, file.uid_map))?,
             gid_map: maps("--gid-map", or_file(&args.ids.gid_map, file.gid_map))?,
             rlimit_nofile: process.rlimit_nofile.or(file.rlimit_nofile),
+            poll: poll(process.poll.or(file.poll))?,
             index_limit: index_limit(process.index_limit.or(file.index_limit))?,
             log: debug
                 .or(compat.log_level)
@@ -230,6 +232,13 @@ fn check(raw: RawShare, readdirplus: Option<bool>, threads: Option<u16>) -> Outc
         // queue whatever the pool, so nobody who passes this asks for more.
         queues: threads.map_or(queues, |most| queues.min(most)),
     })
+}
+
+fn poll(micros: Option<u32>) -> Outcome<Duration> {
+    match micros.unwrap_or(0) {
+        micros @ 0..=1000 => Ok(Duration::from_micros(micros.into())),
+        micros => fail!("--poll {micros}: expected at most 1000 microseconds"),
+    }
 }
 
 fn index_limit(mib: Option<u32>) -> Outcome<usize> {

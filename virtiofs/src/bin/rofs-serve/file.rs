@@ -21,6 +21,7 @@ pub(crate) struct File {
     pub(crate) seccomp: Option<SeccompArg>,
     pub(crate) rlimit_nofile: Option<u64>,
     pub(crate) index_limit: Option<u32>,
+    pub(crate) poll: Option<u32>,
     pub(crate) log_level: Option<LogArg>,
     pub(crate) syslog: bool,
     pub(crate) uid_map: Vec<String>,

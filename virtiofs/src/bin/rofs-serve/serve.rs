@@ -12,7 +12,7 @@ use virtiofs::store::{CachePolicy, Layout, NixOptions, NixStore, PlainOptions, P
 use virtiofs::vhost::{Device, DeviceOptions, Pool, ServeError, StopHandle, Tag};
 
 use crate::args::{CacheArg, LayoutArg};
-use crate::config::Share;
+use crate::config::{Config, Share};
 use crate::doors::Door;
 use crate::failure::{Failure, Outcome};
 use crate::roots::Root;
@@ -132,8 +132,9 @@ pub(crate) fn prepare(
     door: Door,
     tree: Tree,
     pool: &Pool,
-    keep: bool,
+    config: &Config,
 ) -> Outcome<(Stop, Work)> {
+    let keep = config.keep;
     if let Door::Mount(mount) = door {
         return Ok(prepare_mount(mount, tree));
     }
@@ -145,6 +146,7 @@ pub(crate) fn prepare(
         request_queues: share.queues,
         server: share.server_options(),
         pool: pool.clone(),
+        poll: config.poll,
         ..DeviceOptions::default()
     };
     let device = Device::new(tree, options).map_err(failed)?;

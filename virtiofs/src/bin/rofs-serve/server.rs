@@ -80,7 +80,7 @@ fn serve_all(
     let mut stops = Vec::new();
     let mut running = 0_u64;
     for ((share, door), tree) in config.shares.iter().zip(doors).zip(trees) {
-        let (stop, work) = serve::prepare(share, door, tree, &pool, config.keep)?;
+        let (stop, work) = serve::prepare(share, door, tree, &pool, config)?;
         stops.push(stop);
         let end = End {
             ended: Arc::clone(&ended),
