@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Servers as processes.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::tree::kept;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `rofs-serve`, as it is installed.
+    Ours,
+    /// `bench-null`, which shares its transport.
+    Null,
+    /// virtiofsd with `--cache always`.
+    Virtiofsd,
+    /// The same without file handles.
+    VirtiofsdNever,
+}
+
+/// The null server's name in tables.
+pub const NULL: &str = "null server";
+/// The name of virtiofsd in its default mode in tables.
+pub const VIRTIOFSD: &str = "virtiofsd";
+
+impl Kind {
+    /// What it is called in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Ours => crate::ours::OURS,
+            Kind::Null => NULL,
+            Kind::Virtiofsd => VIRTIOFSD,
+            Kind::VirtiofsdNever => "virtiofsd never",
+        }
+    }
+
+    /// Those that are here.
+    pub fn available() -> Vec<Kind> {
+        let mut kinds = vec![Kind::Ours, Kind::Null];
+        if virtiofsd().is_some() {
+            kinds.extend([Kind::Virtiofsd, Kind::VirtiofsdNever]);
+        } else {
+            eprintln!(
+                "{0}\nbenches: NO virtiofsd HERE: run .ci/provision\n{0}",
+                "!".repeat(50)
+            );
+        }
+        kinds
+    }
+
+    fn command(self, socket: &Path, root: &Path, queues: usize) -> Command {
+        let mut command;
+        match self {
+            Kind::Ours => {
+                command = Command::new(rofs_serve());
+                command.args(["--sandbox", "none", "--queues", &queues.to_string()]);
+            }
+            Kind::Null => {
+                command = Command::new(beside_us("bench-null"));
+                command.arg(socket).arg(queues.to_string());
+                return command;
+            }
+            Kind::Virtiofsd | Kind::VirtiofsdNever => {
+                assert_eq!(queues, 1, "virtiofsd has one request queue");
+                let [run, program] = virtiofsd().unwrap_or_default();
+                command = Command::new(run);
+                command.arg(program);
+                command.args(["--sandbox", "none", "--cache", "always"]);
+                if self == Kind::VirtiofsdNever {
+                    command.arg("--inode-file-handles=never");
+                }
+            }
+        }
+        command.arg("--socket-path").arg(socket);
+        command.arg("--shared-dir").arg(root);
+        command
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The command that runs virtiofsd 1.14, if there is one.
+fn virtiofsd() -> Option<[OsString; 2]> {
+    let run = repository().join("tests/vm/in-sid");
+    let program = "/usr/libexec/virtiofsd";
+    let version = Command::new(&run)
+        .args([program, "--version"])
+        .stderr(Stdio::null())
+        .output();
+    let works = version.is_ok_and(|version| version.status.success());
+    works.then(|| [run.into(), program.into()])
+}
+
+/// A program of this package, which cargo has put beside or above the benchmark.
+fn beside_us(name: &str) -> PathBuf {
+    let us = std::env::current_exe().unwrap();
+    us.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{name} was not built"))
+}
+
+/// `rofs-serve`, optimised and of the sources as they are now.
+fn rofs_serve() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .current_dir(repository())
+            .args(["build", "--quiet", "--release", "--package", "virtiofs"])
+            .args(["--bin", "rofs-serve"])
+            .status()
+            .unwrap();
+        assert!(status.success(), "rofs-serve cannot be built");
+        let target = kept();
+        target.parent().unwrap().join("release/rofs-serve")
+    })
+}
+
+/// Whether somebody listens on a socket. Connecting would tell too, but the first client may be
+/// the only one; and between bind(2) and listen(2) the socket is there already.
+fn listens(socket: &Path) -> bool {
+    const ACCEPTS: &str = "00010000";
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let path = socket.to_string_lossy();
+    sockets.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(3) == Some(ACCEPTS) && fields.nth(3) == Some(&path)
+    })
+}
+
+/// A running server; it ends with this.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    socket: PathBuf,
+    /// How long it took until it listened.
+    pub ready: Duration,
+}
+
+impl Server {
+    /// Starts one and waits until it listens.
+    pub fn start(kind: Kind, root: &Path, queues: usize) -> Server {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Short: the address of a socket has 108 bytes.
+        let name = format!("rofs-bench-{}-{number}", std::process::id());
+        let socket = std::env::temp_dir().join(name);
+        let mut command = kind.command(&socket, root, queues);
+        let start = Instant::now();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Server {
+            child,
+            socket,
+            ready: Duration::ZERO,
+        };
+        while !listens(&server.socket) {
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "{command:?} does not listen"
+            );
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        server.ready = start.elapsed();
+        server
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // All of them end with their client; if not, they are made to.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.socket);
+        let mut pid_file = self.socket.clone().into_os_string();
+        pid_file.push(".pid");
+        let _ = std::fs::remove_file(pid_file);
+    }
+}
