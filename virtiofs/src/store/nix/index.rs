@@ -218,6 +218,16 @@ impl Index {
         }))
     }
 
+    /// The entry `name` of the directory with this id, if it is known that there is one. One look
+    /// into the table, where [`child`](Self::child) takes two: most names that are asked for exist.
+    pub(super) fn known_child(&self, dir: NodeId, name: &[u8]) -> Option<&Node> {
+        self.table.find(child_hash(dir, name), |place| {
+            let block = self.block(place.block)?;
+            let node = block.nodes.get(place.slot as usize)?;
+            (block.name(node) == name && self.node(block.dir)?.id == dir).then_some(node)
+        })
+    }
+
     /// Enters what the directory at `dir` contains. If somebody else was faster, theirs stays:
     /// both read the same settled directory.
     pub(super) fn fill(

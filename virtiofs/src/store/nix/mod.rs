@@ -7,6 +7,7 @@ mod links;
 mod live;
 pub(super) mod naming;
 mod path;
+mod places;
 mod root;
 mod settled;
 mod table;
@@ -100,7 +101,7 @@ impl NixStore {
         from: Cookie,
         out: &mut dyn DirSink,
     ) -> FsResult<()> {
-        let (file, stat) = path.open(call, self.root.fd(), dir, Open::Directory)?;
+        let (file, stat) = path.open(call, self.root.places(), dir, Open::Directory)?;
         if from < hash::COOKIE_MIN && !put_dots(stat.attr.ino, stat.attr.ino, from, out) {
             return Ok(());
         }
@@ -141,11 +142,11 @@ impl NixStore {
             Known::Live(_) => None,
         };
         let open = || {
-            let opened = path.open(call, self.root.fd(), node, Open::File);
+            let opened = path.open(call, self.root.places(), node, Open::File);
             let (file, stat) = match opened {
                 Err(Errno::STALE) if call.may_block => {
                     let other = self.root.other_path_of(call, node).ok_or(Errno::STALE)?;
-                    other.open(call, self.root.fd(), node, Open::File)?
+                    other.open(call, self.root.places(), node, Open::File)?
                 }
                 Err(Errno::STALE) => return Err(Errno::AGAIN),
                 opened => opened?,
@@ -177,12 +178,15 @@ impl ReadFs for NixStore {
             }
             return Ok(found);
         }
+        if let Some(entry) = self.root.peek_child(parent, name) {
+            return Ok(Found::Entry(entry));
+        }
         let warm = |path: &StorePath, dir| path.find_settled(dir, name);
         if let Some(found) = self.root.peek(parent, warm) {
             return Ok(found);
         }
         let path = self.root.path_of(call, parent)?;
-        let found = path.lookup(call, self.root.fd(), parent, name);
+        let found = path.lookup(call, self.root.places(), parent, name);
         self.root.keep_within_limit(path.id());
         found
     }
@@ -201,13 +205,13 @@ impl ReadFs for NixStore {
         }
         let path = self.root.path_of(call, node)?;
         if node == path.id() {
-            return path.top_attr(self.root.fd());
+            return path.top_attr(self.root.places());
         }
         match path.known(node).ok_or(Errno::STALE)? {
             Known::Settled(_, settled) => Ok((settled.attr(), Validity::FOREVER)),
             Known::Live(_) if !call.may_block => Err(Errno::AGAIN),
             Known::Live(_) => {
-                let (_, stat) = path.open(call, self.root.fd(), node, Open::Place)?;
+                let (_, stat) = path.open(call, self.root.places(), node, Open::Place)?;
                 Ok((stat.attr, Validity::NONE))
             }
         }
@@ -234,7 +238,7 @@ impl ReadFs for NixStore {
             return Err(Errno::AGAIN);
         }
         let path = self.root.path_of(call, node)?;
-        let (link, stat) = path.open(call, self.root.fd(), node, Open::Place)?;
+        let (link, stat) = path.open(call, self.root.places(), node, Open::Place)?;
         if stat.kind != FileKind::Symlink {
             return Err(Errno::INVAL);
         }
@@ -262,7 +266,7 @@ impl ReadFs for NixStore {
         let path = self.root.path_of(call, dir)?;
         match path.known(dir).ok_or(Errno::STALE)? {
             Known::Settled(_, node) if node.kind() != FileKind::Directory => Err(Errno::NOTDIR),
-            Known::Settled(place, _) => match path.entries(call, self.root.fd(), place)? {
+            Known::Settled(place, _) => match path.entries(call, self.root.places(), place)? {
                 Some(block) => {
                     list_settled(&path, place, block, from, out);
                     self.root.keep_within_limit(path.id());

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::index::{Block, Index, NewNode, Place, live_id, top_id};
 use super::links::Links;
 use super::live::{LiveNode, LiveNodes};
+use super::places::Places;
 use super::settled::{is_final, is_settled};
 use super::usage::Usage;
 use crate::errno::{Errno, FsResult};
@@ -142,10 +143,10 @@ impl StorePath {
     }
 
     /// Finds another name of the node with this id here, so that it is known from now on.
-    pub(super) fn adopt(&self, root: BorrowedFd<'_>, id: NodeId) -> bool {
+    pub(super) fn adopt(&self, places: &Places, id: NodeId) -> bool {
         let find = || self.index().find_link(id);
         let place = find().or_else(|| {
-            self.search(root, id);
+            self.search(places, id);
             find()
         });
         match place {
@@ -158,8 +159,8 @@ impl StorePath {
     }
 
     /// Attributes of the top node, as it is now.
-    pub(super) fn top_attr(&self, root: BorrowedFd<'_>) -> FsResult<(Attr, Validity)> {
-        let stat = host::stat_at(root, &self.name).map_err(gone)?;
+    pub(super) fn top_attr(&self, places: &Places) -> FsResult<(Attr, Validity)> {
+        let stat = host::stat_at(places.root(), &self.name).map_err(gone)?;
         self.check(&stat)?;
         Ok(top_attr(&stat))
     }
@@ -180,12 +181,12 @@ impl StorePath {
     pub(super) fn open(
         &self,
         call: Call,
-        root: BorrowedFd<'_>,
+        places: &Places,
         id: NodeId,
         how: Open,
     ) -> FsResult<(OwnedFd, HostStat)> {
         if id == self.id {
-            let file = host::open_beneath(call, root, &self.name, how).map_err(gone)?;
+            let file = host::open_beneath(call, places.root(), &self.name, how).map_err(gone)?;
             let stat = host::stat_fd(file.as_fd())?;
             self.check(&stat)?;
             return Ok((file, stat));
@@ -208,7 +209,10 @@ impl StorePath {
             }
         }
         // By way of the top node: only if that is the one the id was given for can the rest be.
-        let (top, _) = self.open(call, root, self.id, Open::Place)?;
+        let top = places.top(self.id, || {
+            let (top, _) = self.open(call, places, self.id, Open::Place)?;
+            Ok(top)
+        })?;
         let file = path.open(call, top.as_fd(), how).map_err(gone)?;
         let stat = host::stat_fd(file.as_fd())?;
         let same = match known {
@@ -230,7 +234,7 @@ impl StorePath {
     pub(super) fn lookup(
         &self,
         call: Call,
-        root: BorrowedFd<'_>,
+        places: &Places,
         parent: NodeId,
         name: Name<'_>,
     ) -> FsResult<Found> {
@@ -247,7 +251,7 @@ impl StorePath {
         if !call.may_block {
             return Err(Errno::AGAIN);
         }
-        let (dir, before) = self.open(call, root, parent, Open::Directory)?;
+        let (dir, before) = self.open(call, places, parent, Open::Directory)?;
         if let Some(place) = settled
             && self.read_settled(place, dir.as_fd(), &before)?.is_some()
             && let Some(found) = self.find_settled(place, name)
@@ -259,6 +263,13 @@ impl StorePath {
             Some(entry) => Ok(Found::Entry(entry)),
             None => Ok(Found::Negative(Validity::NONE)),
         }
+    }
+
+    /// The entry `name` of the directory `dir`, if the index knows that there is one.
+    pub(super) fn known_child(&self, dir: NodeId, name: Name<'_>) -> Option<Entry> {
+        let node = self.index.get()?.known_child(dir, name.as_bytes())?;
+        self.touch();
+        Some(settled_entry(node))
     }
 
     /// Answer from the index, if it knows what is in the directory.
@@ -301,7 +312,7 @@ impl StorePath {
     pub(super) fn entries(
         &self,
         call: Call,
-        root: BorrowedFd<'_>,
+        places: &Places,
         place: Place,
     ) -> FsResult<Option<&Block>> {
         if let Some(block) = self.index().entries(place) {
@@ -311,7 +322,7 @@ impl StorePath {
             return Err(Errno::AGAIN);
         }
         let id = self.index().node(place).ok_or(Errno::STALE)?.id;
-        let (dir, before) = self.open(call, root, id, Open::Directory)?;
+        let (dir, before) = self.open(call, places, id, Open::Directory)?;
         self.read_settled(place, dir.as_fd(), &before)
     }
 
@@ -348,7 +359,7 @@ impl StorePath {
     }
 
     /// Reads directories until the node with this id turns up, or there are none left.
-    pub(super) fn search(&self, root: BorrowedFd<'_>, id: NodeId) -> bool {
+    pub(super) fn search(&self, places: &Places, id: NodeId) -> bool {
         let mut dirs = vec![Place::TOP];
         while let Some(place) = dirs.pop() {
             if self.find(id).is_some() {
@@ -360,7 +371,7 @@ impl StorePath {
             if node.kind() != FileKind::Directory {
                 continue;
             }
-            let Ok(Some(block)) = self.entries(Call::WAIT, root, place) else {
+            let Ok(Some(block)) = self.entries(Call::WAIT, places, place) else {
                 continue;
             };
             dirs.extend(block.nodes().iter().filter_map(|node| self.find(node.id)));
@@ -444,11 +455,11 @@ mod tests {
         };
         settle();
 
-        let root = crate::store::open_root(dir.path()).unwrap();
-        let stat = host::stat_at(root.as_fd(), c"top").unwrap();
+        let places = Places::new(crate::store::open_root(dir.path()).unwrap());
+        let stat = host::stat_at(places.root(), c"top").unwrap();
         let path = StorePath::new(c"top", &stat, Arc::default(), Arc::default());
         let (fd, before) = path
-            .open(Call::WAIT, root.as_fd(), path.id(), Open::Directory)
+            .open(Call::WAIT, &places, path.id(), Open::Directory)
             .unwrap();
         fs::remove_file(top.join("file")).unwrap();
         let read = path.read_settled(Place::TOP, fd.as_fd(), &before).unwrap();

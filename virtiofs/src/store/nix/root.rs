@@ -11,6 +11,7 @@ use super::index::{Place, name_tag, path_tag, top_id};
 use super::links::Links;
 use super::naming;
 use super::path::{StorePath, top_attr};
+use super::places::Places;
 use super::settled::is_settled;
 use super::usage::Usage;
 use crate::errno::{Errno, FsResult};
@@ -23,7 +24,7 @@ type Tagged = Arc<[Arc<StorePath>]>;
 
 /// The root directory, and the store paths somebody has asked for.
 pub(super) struct Root {
-    dir: OwnedFd,
+    places: Places,
     timeout: Duration,
     /// How many bytes the indexes may take.
     limit: usize,
@@ -46,7 +47,7 @@ struct RootNames {
 impl Root {
     pub(super) fn new(dir: OwnedFd, timeout: Duration, limit: usize) -> Root {
         Root {
-            dir,
+            places: Places::new(dir),
             timeout,
             limit,
             usage: Arc::default(),
@@ -61,7 +62,12 @@ impl Root {
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.places.root()
+    }
+
+    /// What store paths are opened from.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// How long anything the root says holds.
@@ -136,6 +142,9 @@ impl Root {
         } else if !old.iter().any(|old| old.name() == name) {
             return;
         }
+        for gone in old.iter().filter(|old| old.name() == name) {
+            self.places.forget(gone.id());
+        }
         let tagged: Tagged = old
             .iter()
             .filter(|old| old.name() != name)
@@ -183,6 +192,15 @@ impl Root {
         None
     }
 
+    /// The entry `name` of a directory, if an index knows that there is one.
+    pub(super) fn peek_child(&self, dir: NodeId, name: Name<'_>) -> Option<Entry> {
+        let paths = self.paths.pin();
+        paths
+            .get(&path_tag(dir))?
+            .iter()
+            .find_map(|path| path.known_child(dir, name))
+    }
+
     /// The store path that a node belongs to. A node nobody was told of since the server started
     /// is searched for: a client may know it from before.
     ///
@@ -205,7 +223,7 @@ impl Root {
             let Some(path) = self.find(entry.node) else {
                 continue;
             };
-            if path.search(self.fd(), node) {
+            if path.search(self.places(), node) {
                 return Ok(path);
             }
         }
@@ -217,8 +235,8 @@ impl Root {
         self.links.others(node).into_iter().find_map(|top| {
             // A top node is nobody's link, so this goes no deeper.
             let path = self.path_of(call, top).ok()?;
-            path.top_attr(self.fd()).ok()?;
-            path.adopt(self.fd(), node).then_some(path)
+            path.top_attr(self.places()).ok()?;
+            path.adopt(self.places(), node).then_some(path)
         })
     }
 

@@ -391,8 +391,15 @@ fn a_swap_nobody_noticed_is_noticed_when_reading() {
     f.build("pkg");
     fs::write(path.join("bin/tool"), "#!/bin/no\n").unwrap();
     settle(&path);
-    assert_eq!(read(&f.store, tool.node), Err(Errno::STALE));
+    // The path it was told of is still held open, so that is what it reads ...
+    assert_eq!(read(&f.store, tool.node).unwrap(), b"#!/bin/sh\n");
     assert_eq!(f.store.getattr(Call::WAIT, top.node), Err(Errno::STALE));
+    // ... until that is gone, or not held any more. Never the other.
+    f.store.files.remove(tool.node);
+    fs::remove_dir_all(f.path("aside")).unwrap();
+    assert_eq!(read(&f.store, tool.node), Err(Errno::STALE));
+    f.store.root.places().forget(top.node);
+    assert_eq!(read(&f.store, tool.node), Err(Errno::STALE));
 }
 
 /// `nix-store --optimise`: a link to a file of equal content is renamed over the file.
