@@ -149,8 +149,10 @@ fn open_retrying(
         }
     }
     match result {
-        // An interrupted call that may not wait is asked again where it may.
+        // An interrupted call that may not wait is asked again where it may; so is any, if the
+        // kernel is older than 5.12 and does not know RESOLVE_CACHED.
         Err(HostErrno::INTR) => Err(HostErrno::AGAIN),
+        Err(HostErrno::INVAL) if !call.may_block => Err(HostErrno::AGAIN),
         result => result,
     }
 }
