@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Records the seeds: mounts both trees on this host, does to them what programs do, and keeps
-//! what the kernel asks meanwhile. `README.md` tells how to run it.
+//! Records the seeds: mounts both trees on this host and the store in a guest, does to them what
+//! programs do, and keeps what the kernels ask meanwhile. `README.md` tells how to run it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use fuse_backend_rs::transport::FuseSession;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, OFlags, SeekFrom, StatxFlags, XattrFlags};
 use rustix::io::Errno;
+use virtiofs::vhost::{Device, DeviceOptions, Tag, fuzzing};
 use virtiofs_fuzz::chain::as_linux_would;
 use virtiofs_fuzz::request::Control;
 use virtiofs_fuzz::wire;
@@ -69,7 +72,55 @@ fn main() -> Result<()> {
             &requests,
         )?;
     }
-    Ok(())
+    let requests = record_guest(&world().store)?;
+    keep(&seeds, "guest", 2, &requests)
+}
+
+/// What User-Mode Linux asks over vhost-user.
+fn record_guest(tree: &'static Tree) -> Result<Vec<Vec<u8>>> {
+    let dir = tempfile::tempdir()?;
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket)?;
+    let server = tree.server(2);
+    let mut nodes = Nodes::new(tree);
+    let index: HashMap<u64, usize> = (0..tree.places.len())
+        .map(|i| (nodes.id(&**server.fs(), i), i))
+        .collect();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&seen);
+    fuzzing::look_on(Box::new(move |request| {
+        let mut seed = request.to_vec();
+        wire::map_nodes(&mut seed, |id| {
+            index.get(&id).map_or(id, |i| wire::stand_in_for(*i))
+        });
+        if let Ok(mut seen) = keep.lock() {
+            seen.push(seed);
+        }
+    }));
+    let options = DeviceOptions {
+        tag: Some(Tag::new("store")?),
+        ..DeviceOptions::default()
+    };
+    let device = Device::new(Arc::clone(server.fs()), options)?;
+    let serving = thread::spawn(move || device.serve_next(&listener).map_err(|e| e.to_string()));
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vm/run-uml");
+    // The guest's shell is busybox: what it does not know fails, and shall.
+    let status = Command::new(run)
+        .arg(&socket)
+        .args(["--opts", "rw", "--sh"])
+        .arg(format!(
+            "cd /nix/store; exec >/dev/null 2>&1 </dev/null\n{SCRIPT}\nexit 0"
+        ))
+        .stdout(std::process::Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err(
+            format!("the guest ended with {status}; `.ci/provision` gets what it needs").into(),
+        );
+    }
+    serving.join().map_err(|_| "the device panicked")??;
+    let requests = seen.lock().map_err(|_| "the onlooker panicked")?.clone();
+    Ok(requests)
 }
 
 /// Requests of a whole session, in order.

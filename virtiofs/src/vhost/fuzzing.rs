@@ -4,9 +4,10 @@
 #![allow(missing_docs)]
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use virtio_queue::Queue;
+use vm_memory::VolatileSlice;
 
 use super::event::Wake;
 use super::memory::Memory;
@@ -15,6 +16,27 @@ use super::queue::{Engine, RingError};
 use crate::dax::DaxWindow;
 use crate::fs::ReadFs;
 use crate::server::Server;
+
+/// What looks on: see [`look_on`].
+type Onlooker = Box<dyn FnMut(&[u8]) + Send>;
+static ONLOOKER: Mutex<Option<Onlooker>> = Mutex::new(None);
+
+/// Has `onlooker` see every request that any ring of the process takes, before it is answered.
+pub fn look_on(onlooker: Onlooker) {
+    *ONLOOKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(onlooker);
+}
+
+pub(super) fn seen(request: &[VolatileSlice<'_>]) {
+    if let Some(onlooker) = &mut *ONLOOKER.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut bytes = Vec::new();
+        for slice in request {
+            let start = bytes.len();
+            bytes.resize(start + slice.len(), 0);
+            slice.copy_to(&mut bytes[start..]);
+        }
+        onlooker(&bytes);
+    }
+}
 
 /// A ring, and what its thread would do.
 pub struct Ring<F: ReadFs + 'static> {

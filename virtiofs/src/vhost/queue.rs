@@ -206,6 +206,8 @@ impl<F: ReadFs + 'static> Engine<F> {
                 &[]
             }
         };
+        #[cfg(feature = "fuzzing")]
+        super::fuzzing::seen(readable);
         let window = self.window.as_deref();
         if let Some(written) = self.server.try_handle(readable, &segments.writable, window) {
             return Some(written);
