@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// Calls that have a number above this share one counter. No architecture has so many.
-const NUMBERS: usize = 1024;
+pub const NUMBERS: usize = 1024;
 
 /// What the thread has called so far.
 #[derive(Debug)]
@@ -30,9 +30,20 @@ impl Counter {
             .sum()
     }
 
-    /// Calls by their number, without those that never came.
-    pub fn by_number(&self) -> BTreeMap<usize, u64> {
-        let counts = self.calls.iter().map(|calls| calls.load(Ordering::SeqCst));
+    /// Calls by their number. Taken without an allocation, which may itself have to wait for
+    /// another thread's, by a system call.
+    pub fn snapshot(&self) -> [u64; NUMBERS] {
+        let mut counts = [0; NUMBERS];
+        for (count, calls) in counts.iter_mut().zip(&self.calls) {
+            *count = calls.load(Ordering::SeqCst);
+        }
+        counts
+    }
+
+    /// Calls since a [`snapshot`](Self::snapshot), by their number, without those that never came.
+    pub fn since(&self, before: &[u64; NUMBERS]) -> BTreeMap<usize, u64> {
+        let now = self.snapshot();
+        let counts = now.iter().zip(before).map(|(now, before)| now - before);
         counts.enumerate().filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -179,7 +190,7 @@ mod tests {
             for _ in 0..7 {
                 let _ = rustix::process::getppid();
             }
-            (before, counter.total(), counter.by_number())
+            (before, counter.total(), counter.since(&[0; NUMBERS]))
         });
         assert_eq!(after - before, 7);
         let getppid = usize::try_from(libc::SYS_getppid).unwrap();

@@ -49,16 +49,12 @@ fn cost(client: &mut Client, requests: &[Slot]) -> Cost {
             }
         };
         round();
-        let before = (counter.by_number(), alloc::count());
+        let before = (counter.snapshot(), alloc::count());
         round();
         round();
         round();
         let allocations = alloc::count() - before.1;
-        let mut calls = counter.by_number();
-        for (number, count) in before.0 {
-            *calls.entry(number).or_default() -= count;
-        }
-        calls.retain(|_, count| *count > 0);
+        let calls = counter.since(&before.0);
         Cost { calls, allocations }
     })
 }
