@@ -74,6 +74,18 @@ pub(super) fn put(
     Ok(got)
 }
 
+/// Puts the target of a symbolic link into `out`.
+///
+/// # Errors
+/// `ERANGE` rather than half a target.
+pub(super) fn put_target(target: &[u8], out: &mut dyn DataSink) -> FsResult<()> {
+    if target.len() > out.room() {
+        return Err(Errno::RANGE);
+    }
+    out.put(target);
+    Ok(())
+}
+
 impl fmt::Debug for FileCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

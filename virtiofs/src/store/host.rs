@@ -157,6 +157,28 @@ fn open_retrying(
     }
 }
 
+/// Opens a directory that is held as a place, to be listed.
+pub(super) fn open_listable(place: BorrowedFd<'_>) -> FsResult<OwnedFd> {
+    open_beneath(Call::WAIT, place, c".", Open::Directory)
+}
+
+/// What it means that a node a client knows cannot be found where it was.
+pub(super) fn gone(errno: Errno) -> Errno {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::STALE,
+        errno => errno,
+    }
+}
+
+/// Lets only regular files through to those who want to read.
+pub(super) fn readable(file: OwnedFd, stat: &HostStat) -> FsResult<OwnedFd> {
+    match stat.kind {
+        FileKind::Regular => Ok(file),
+        FileKind::Directory => Err(Errno::ISDIR),
+        _ => Err(Errno::INVAL),
+    }
+}
+
 /// Target of the symbolic link `name` in `dir`, at most 4095 bytes long (`PATH_MAX`).
 pub(super) fn read_link(dir: BorrowedFd<'_>, name: &CStr) -> FsResult<Vec<u8>> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); libc::PATH_MAX as usize];

@@ -8,10 +8,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::host::{self, Open};
+use super::host;
 use super::nix::naming;
 use crate::errno::{Errno, FsResult};
-use crate::fs::Call;
 
 /// How the contents of a share behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +39,7 @@ const SAMPLE: usize = 1000;
 /// # Errors
 /// If the directory cannot be read.
 pub fn detect(root: BorrowedFd<'_>) -> FsResult<(Layout, String)> {
-    let dir = host::open_beneath(Call::WAIT, root, c".", Open::Directory)?;
+    let dir = host::open_listable(root)?;
     let (mut paths, mut others, mut links) = (0usize, 0usize, false);
     let mut look = |name: &CStr| {
         let name = name.to_bytes();

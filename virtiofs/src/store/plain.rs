@@ -145,10 +145,7 @@ impl PlainTree {
         };
         let file = path
             .open(Call::WAIT, self.root.as_fd(), how)
-            .map_err(|errno| match errno {
-                Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::STALE,
-                errno => errno,
-            })?;
+            .map_err(host::gone)?;
         let stat = host::stat_fd(file.as_fd())?;
         if stat.identity != identity || stat.device != device {
             return Err(Errno::STALE);
@@ -165,11 +162,7 @@ impl PlainTree {
     fn file(&self, id: NodeId) -> FsResult<Arc<OwnedFd>> {
         self.files.get_or_open(id, || {
             let (file, stat) = self.open_node(id, Open::File)?;
-            match stat.kind {
-                FileKind::Regular => Ok(file),
-                FileKind::Directory => Err(Errno::ISDIR),
-                _ => Err(Errno::INVAL),
-            }
+            host::readable(file, &stat)
         })
     }
 
@@ -269,11 +262,7 @@ impl ReadFs for PlainTree {
             return Err(Errno::INVAL);
         }
         let target = host::read_link(link.as_fd(), c"")?;
-        if target.len() > out.room() {
-            return Err(Errno::RANGE);
-        }
-        out.put(&target);
-        Ok(())
+        files::put_target(&target, out)
     }
 
     fn open(&self, _call: Call, node: NodeId) -> FsResult<Opened> {
@@ -296,7 +285,7 @@ impl ReadFs for PlainTree {
     ) -> FsResult<()> {
         let place = self.place(dir)?;
         let read = || {
-            let file = host::open_beneath(Call::WAIT, place.as_fd(), c".", Open::Directory)?;
+            let file = host::open_listable(place.as_fd())?;
             Listing::read(file.as_fd(), |_| false)
         };
         if from < hash::COOKIE_MIN {

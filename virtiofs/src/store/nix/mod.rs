@@ -151,11 +151,7 @@ impl NixStore {
                 Err(Errno::STALE) => return Err(Errno::AGAIN),
                 opened => opened?,
             };
-            match stat.kind {
-                FileKind::Regular => Ok(file),
-                FileKind::Directory => Err(Errno::ISDIR),
-                _ => Err(Errno::INVAL),
-            }
+            host::readable(file, &stat)
         };
         Ok((self.files.get_or_open(node, open)?, size))
     }
@@ -227,7 +223,7 @@ impl ReadFs for NixStore {
             match link.kind() {
                 // What the top node leads to is read from the host.
                 FileKind::Symlink if place == Place::TOP => None,
-                FileKind::Symlink => Some(put_target(block.target(link), out)),
+                FileKind::Symlink => Some(files::put_target(block.target(link), out)),
                 _ => Some(Err(Errno::INVAL)),
             }
         };
@@ -242,7 +238,7 @@ impl ReadFs for NixStore {
         if stat.kind != FileKind::Symlink {
             return Err(Errno::INVAL);
         }
-        put_target(&host::read_link(link.as_fd(), c"")?, out)
+        files::put_target(&host::read_link(link.as_fd(), c"")?, out)
     }
 
     fn readdir(
@@ -353,16 +349,6 @@ fn list_settled(
             return;
         }
     }
-}
-
-/// # Errors
-/// `ERANGE` rather than half a target.
-fn put_target(target: &[u8], out: &mut dyn DataSink) -> FsResult<()> {
-    if target.len() > out.room() {
-        return Err(Errno::RANGE);
-    }
-    out.put(target);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::settled::{is_final, is_settled};
 use super::usage::Usage;
 use crate::errno::{Errno, FsResult};
 use crate::fs::{Attr, Call, Entry, FileKind, Found, Name, NodeId, Validity};
-use crate::store::host::{self, HostStat, Identity, Open};
+use crate::store::host::{self, HostStat, Identity, Open, gone};
 use crate::store::treepath::TreePath;
 
 /// One incarnation of a store path: if it is collected and added again, that is another one.
@@ -416,14 +416,6 @@ fn new_node(name: &CStr, stat: &HostStat, target: Vec<u8>) -> NewNode {
         executable: stat.attr.mode & 0o100 != 0,
         target,
         links: (stat.kind == FileKind::Regular && stat.attr.nlink > 1).then_some(stat.identity),
-    }
-}
-
-/// What it means that a node a client knows cannot be found where it was.
-fn gone(errno: Errno) -> Errno {
-    match errno {
-        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::STALE,
-        errno => errno,
     }
 }
 

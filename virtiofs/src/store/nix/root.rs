@@ -16,7 +16,7 @@ use super::settled::is_settled;
 use super::usage::Usage;
 use crate::errno::{Errno, FsResult};
 use crate::fs::{Attr, Call, Entry, FileKind, Found, Name, NodeId, Timestamp, Validity};
-use crate::store::host::{self, Open};
+use crate::store::host::{self, HostStat};
 use crate::store::listing::Listing;
 
 /// All store paths whose ids begin with the same tag; hardly ever more than one or two.
@@ -100,10 +100,7 @@ impl Root {
             }
             Err(errno) => return Err(errno),
         };
-        if naming::may_be_lock(name.to_bytes())
-            && stat.kind == FileKind::Regular
-            && !is_settled(&stat)
-        {
+        if is_lock(name, &stat) {
             return Ok(None);
         }
         let node = top_id(name.to_bytes(), stat.identity);
@@ -151,6 +148,12 @@ impl Root {
             .cloned()
             .chain(path)
             .collect();
+        self.set_tagged(tag, tagged);
+    }
+
+    /// Sets which store paths have a tag. Under `change`.
+    fn set_tagged(&self, tag: u16, tagged: Tagged) {
+        let paths = self.paths.pin();
         if tagged.is_empty() {
             paths.remove(&tag);
         } else {
@@ -251,7 +254,7 @@ impl Root {
         {
             return Ok(Arc::clone(&names.names));
         }
-        let dir = host::open_beneath(Call::WAIT, self.fd(), c".", Open::Directory)?;
+        let dir = host::open_listable(self.fd())?;
         let mut names = Vec::new();
         host::list(dir.as_fd(), |name, _, _| {
             if naming::is_store_path(name.to_bytes()) {
@@ -271,13 +274,12 @@ impl Root {
 
     /// Lists what a client may see.
     pub(super) fn list(&self) -> FsResult<Listing> {
-        let dir = host::open_beneath(Call::WAIT, self.fd(), c".", Open::Directory)?;
+        let dir = host::open_listable(self.fd())?;
         Listing::read(dir.as_fd(), |name| {
             let bytes = name.to_bytes();
             !naming::is_store_path(bytes)
                 || (naming::may_be_lock(bytes)
-                    && host::stat_at(dir.as_fd(), name)
-                        .is_ok_and(|stat| stat.kind == FileKind::Regular && !is_settled(&stat)))
+                    && host::stat_at(dir.as_fd(), name).is_ok_and(|stat| is_lock(name, &stat)))
         })
     }
 
@@ -320,13 +322,14 @@ impl Root {
                 .filter(|path| path.id() != id)
                 .cloned()
                 .collect();
-            if left.is_empty() {
-                paths.remove(&path_tag(id));
-            } else {
-                paths.insert(path_tag(id), left);
-            }
+            self.set_tagged(path_tag(id), left);
         }
     }
+}
+
+/// Whether this is one of Nix's locks, which are never settled, and not a path of such a name.
+fn is_lock(name: &CStr, stat: &HostStat) -> bool {
+    naming::may_be_lock(name.to_bytes()) && stat.kind == FileKind::Regular && !is_settled(stat)
 }
 
 impl fmt::Debug for Root {
