@@ -2,6 +2,7 @@
 //! What the fuzzers share: the trees they serve, and how their inputs are written.
 
 pub mod chain;
+pub mod mapping;
 pub mod request;
 pub mod wire;
 pub mod world;

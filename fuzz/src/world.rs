@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps};
-use virtiofs::dax::DaxWindow;
+use virtiofs::dax::{Bounds, DaxWindow};
 use virtiofs::errno::{Errno, FsResult};
-use virtiofs::fs::{Call, Found, Name, NodeId, ReadFs};
+use virtiofs::fs::{Call, Found, Mapping, Name, NodeId, ReadFs};
 use virtiofs::server::{Options, Server};
 use virtiofs::store::{CachePolicy, NixOptions, NixStore, PlainOptions, PlainTree, open_root};
 
@@ -268,6 +268,8 @@ impl Tree {
         let fs: Arc<dyn ReadFs> = if self.nix {
             let options = NixOptions {
                 open_files,
+                // Runs shall be alike.
+                read_ahead: false,
                 ..NixOptions::default()
             };
             Arc::new(NixStore::new(root, options).unwrap())
@@ -283,6 +285,7 @@ impl Tree {
         let options = Options {
             readdirplus: config & 16 == 0,
             direct_io_allow_mmap: config & 32 != 0,
+            dax_min: Some(4096),
         };
         Server::new(fs, options)
     }
@@ -394,8 +397,15 @@ impl DaxWindow for Window {
         1 << 21
     }
 
-    fn map(&self, moffset: u64, file: BorrowedFd<'_>, foffset: u64, len: u64) -> FsResult<()> {
+    fn open(&self) -> FsResult<()> {
+        Ok(())
+    }
+
+    fn close(&self) {}
+
+    fn map(&self, moffset: u64, len: u64, mapping: &Mapping, foffset: u64) -> FsResult<()> {
         self.unmap(moffset, len)?;
+        let file = mapping.file.as_fd();
         let flags = rustix::fs::fcntl_getfl(file).unwrap();
         assert_eq!(
             flags & OFlags::ACCMODE,
@@ -410,7 +420,10 @@ impl DaxWindow for Window {
         assert!(inside, "a file from outside of the tree");
         let size = u64::try_from(stat.st_size).unwrap();
         assert!(
-            foffset.checked_add(len).is_some_and(|end| end <= size),
+            mapping.len > 0
+                && foffset
+                    .checked_add(mapping.len)
+                    .is_some_and(|end| end <= size),
             "behind the end of the file"
         );
         if foffset.is_multiple_of(4096) {
@@ -421,8 +434,12 @@ impl DaxWindow for Window {
     }
 
     fn unmap(&self, moffset: u64, len: u64) -> FsResult<()> {
-        let end = moffset.checked_add(len).expect("a range that has no end");
-        assert!(len > 0 && end <= self.size(), "outside of the window");
-        Ok(())
+        // What a client asks for comes here as it is.
+        let page = 4096;
+        Bounds {
+            size: self.size(),
+            page,
+        }
+        .check(moffset, len)
     }
 }

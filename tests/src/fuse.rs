@@ -32,6 +32,8 @@ pub mod opcode {
 
 /// The root directory.
 pub const ROOT: u64 = 1;
+/// In INIT: there is a DAX window.
+pub const MAP_ALIGNMENT: u32 = 1 << 26;
 /// Length of `fuse_in_header`.
 pub const IN_HEADER: usize = 40;
 /// Length of `fuse_out_header`.
@@ -207,6 +209,39 @@ impl<'f> Client<'f> {
         assert_eq!(reply.body[..4], 7u32.to_le_bytes());
         assert_eq!(reply.body.len(), 64);
         reply
+    }
+
+    /// INIT of a Linux that has found a DAX window; whether it may use it.
+    pub fn init_dax(&mut self) -> bool {
+        let reply = self.call(opcode::INIT, 0, &Self::init_dax_body(), 64);
+        assert_eq!(reply.error, 0, "INIT");
+        let word = |at: usize| u32::from_le_bytes(reply.body[at..at + 4].try_into().unwrap());
+        let granted = word(12) & MAP_ALIGNMENT != 0;
+        assert_eq!(word(32) & 2 != 0, granted, "HAS_INODE_DAX goes with it");
+        if granted {
+            let alignment = u16::from_le_bytes(reply.body[30..32].try_into().unwrap());
+            assert!((12..=21).contains(&alignment), "2 MiB must be aligned");
+        }
+        granted
+    }
+
+    /// Its body.
+    pub fn init_dax_body() -> Vec<u8> {
+        let mut body = Vec::new();
+        for word in [7u32, 41, 128 << 10, 0x73ff_fffb | MAP_ALIGNMENT, 0xff] {
+            body.extend(word.to_le_bytes());
+        }
+        body.resize(64, 0);
+        body
+    }
+
+    /// SETUPMAPPING for reading: 0 or the positive error number.
+    pub fn setup_mapping(&mut self, node: u64, foffset: u64, len: u64, moffset: u64) -> i32 {
+        let body: Vec<u8> = [u64::MAX, foffset, len, 2, moffset]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        -self.call(opcode::SETUPMAPPING, node, &body, 0).error
     }
 
     /// LOOKUP: the reply's node id.

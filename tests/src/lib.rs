@@ -4,7 +4,8 @@
 //! Most of it is a whole other side of the device, written from the specifications and without
 //! the code under test: [`channel`] speaks vhost-user, [`guest`] is the memory of a guest,
 //! [`driver`] its virtqueues, [`frontend`] a VMM that ties them together, [`fuse`] the file
-//! system's client on top.
+//! system's client on top, [`window`] its DAX window. [`linux`] runs real kernels, [`relay`] counts
+//! what they ask, and [`slow`] is a disk to wait for.
 
 // A helper of tests fails a test by panicking.
 #![allow(
@@ -21,6 +22,11 @@ pub mod driver;
 pub mod frontend;
 pub mod fuse;
 pub mod guest;
+pub mod linux;
 pub mod logging;
 pub mod memfs;
+pub mod relay;
+pub mod settled;
 pub mod share;
+pub mod slow;
+pub mod window;

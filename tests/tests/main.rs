@@ -5,10 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::cast_possible_truncation)]
 
+mod closure;
+mod dax;
+mod footprint;
 mod handshake;
 mod hostile_chains;
 mod hostile_messages;
 mod hostile_requests;
 mod leaks;
 mod queues;
+mod slow_disk;
 mod trees;

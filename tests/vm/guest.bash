@@ -18,6 +18,9 @@
 #   --mem M                  memory in MiB (default 512)
 #   --smp N                  processors (QEMU only; default 1)
 #   --queues N               request queues (QEMU only; default 1)
+#   --device NAME            fs: QEMU's vhost-user-fs-pci (QEMU only; the default)
+#                            test: Debian sid's QEMU with vhost-user-test-device-pci, which has DAX windows; the
+#                            server must be given --tag, and --queues as here
 #   --timeout SECONDS        default 120
 #   --append WORDS           more words for the kernel's command line
 #   --verbose                show the kernel's messages
@@ -30,7 +33,7 @@ guest_arguments() {
     here=$(cd "$(dirname "$0")" && pwd)
     vm=${ROFS_VM_DIR:-$(realpath -m "$here/../../target/vm")}
     sockets=() tags=() words=() files=() extra=()
-    tag=store at=/nix/store opts=ro initrd='' out='' mem=512 smp=1 queues=1 timeout=120 verbose=no mount=yes run=''
+    tag=store at=/nix/store opts=ro initrd='' out='' mem=512 smp=1 queues=1 device=fs timeout=120 verbose=no mount=yes run=''
     work=$(mktemp -d /tmp/rofs-guest.XXXXXX)
     trap 'rm -rf "$work"' EXIT
     local first='' rest
@@ -43,7 +46,7 @@ guest_arguments() {
         --verbose) verbose=yes; shift; continue ;;
         --no-mount) mount=no; shift; continue ;;
         --) shift; extra=("$@"); break ;;
-        --help) sed -n '6,30s/^# \{0,1\}//p' "$here/guest.bash"; exit 0 ;;
+        --help) sed -n '6,33s/^# \{0,1\}//p' "$here/guest.bash"; exit 0 ;;
         esac
         [[ $# -ge 2 ]] || usage_error "$1 is unknown or lacks its value"
         case $1 in
@@ -66,6 +69,7 @@ guest_arguments() {
         --mem) mem=$2 ;;
         --smp) smp=$2 ;;
         --queues) queues=$2 ;;
+        --device) device=$2 ;;
         --timeout) timeout=$2 ;;
         --append) words+=("$2") ;;
         *) usage_error "unknown option $1" ;;

@@ -52,7 +52,8 @@ impl<'a> Name<'a> {
         if bytes.is_empty()
             || bytes == b"."
             || bytes == b".."
-            || bytes.iter().any(|b| *b == b'/' || *b == 0)
+            // All bytes, without stopping at the first: so it takes the processor many at a time.
+            || bytes.iter().fold(false, |bad, b| bad | (*b == b'/') | (*b == 0))
         {
             return Err(Errno::INVAL);
         }
@@ -143,7 +144,8 @@ pub struct Attr {
     pub rdev: u32,
     /// Preferred size of reads in bytes.
     pub blksize: u32,
-    /// Whether the file is worth mapping through a DAX window.
+    /// Whether it is a regular file whose contents stay as they are, so that whoever maps it once
+    /// may keep the mapping.
     pub dax: bool,
 }
 
@@ -270,6 +272,8 @@ pub struct Capabilities {
 pub struct Mapping {
     /// The file, open for reading only.
     pub file: Arc<OwnedFd>,
+    /// The file never changes. One that does may shrink, and then nothing is behind a mapping.
+    pub fixed: bool,
     /// How many bytes from the asked offset exist; the rest of the range is beyond the end.
     pub len: u64,
 }

@@ -7,9 +7,23 @@
 //! - `guest-check names DIR`: the number of names in DIR, and a hash of them all, sorted.
 //! - `guest-check at FILE OFFSET...`: the 16 bytes at each offset.
 //! - `guest-check map FILE`: reads FILE through a mapping, in random order; prints its hash.
+//! - `guest-check touch FILE PROGRAM`: how long it takes to use FILE through mappings and to run
+//!   PROGRAM, as lines `NAME NANOSECONDS`; and the growth of the page cache, `cached BYTES`.
+//!
+//! And it does some of what guests do, and says how long it took and over how many things:
+//!
+//! - `guest-check find DIR`: goes through everything below DIR, as `find` does.
+//! - `guest-check stat DIR`: the same, and `lstat` of everything.
+//! - `guest-check small DIR`: the same without `lstat`, and reads each file.
+//! - `guest-check sequential FILE`: reads a file from its start to its end.
+//! - `guest-check start PROGRAM MISSES DIR...`: looks for so many libraries that are not in the
+//!   DIRs, then runs PROGRAM with the argument `nothing`.
+//! - `guest-check nothing`: nothing.
 
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)] // a test program may fail loudly
+
+mod work;
 
 use std::ffi::{CStr, CString, OsString};
 use std::fmt::Write as _;
@@ -18,6 +32,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use xxhash_rust::xxh3::Xxh3;
@@ -45,8 +60,14 @@ fn main() {
                 hash_mapped(&file, usize::try_from(len).unwrap(), true)
             );
         }
+        Some("touch") => touch(&File::open(&args[1]).unwrap(), &args[2]),
+        _ if work::run(&args) => {}
         _ => {
-            eprintln!("usage: guest-check tree DIR | names DIR | at FILE OFFSET... | map FILE");
+            eprintln!(
+                "usage: guest-check tree DIR | names DIR | at FILE OFFSET... | map FILE | \
+                 touch FILE PROGRAM | find DIR | stat DIR | small DIR | sequential FILE | \
+                 start PROGRAM MISSES DIR... | nothing"
+            );
             std::process::exit(2);
         }
     }
@@ -147,6 +168,92 @@ fn hash_read(mut file: File, buffer: &mut [u8]) -> u128 {
             n => hash.update(&buffer[..n]),
         }
     }
+}
+
+/// Whole pages of a file, mapped.
+struct Mapped {
+    at: *mut std::ffi::c_void,
+    len: usize,
+}
+
+impl Mapped {
+    fn new(file: &File) -> Mapped {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+        let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let at = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        };
+        let at = at.unwrap();
+        Mapped { at, len }
+    }
+
+    /// Reads a byte of each page.
+    fn touch(&self, pages: impl Iterator<Item = usize>) -> Duration {
+        let begin = Instant::now();
+        for page in pages {
+            let at = self.at.cast::<u8>().wrapping_add(page * 4096);
+            // SAFETY: within the mapping, which is there as long as this is; the file does not change.
+            let byte = unsafe { at.read_volatile() };
+            std::hint::black_box(byte);
+        }
+        begin.elapsed()
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and nothing refers to it.
+        unsafe { rustix::mm::munmap(self.at, self.len).unwrap() };
+    }
+}
+
+fn page_cache() -> i64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let line = text.lines().find(|line| line.starts_with("Cached:"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<i64>().unwrap() * 1024
+}
+
+fn touch(file: &File, program: &std::ffi::OsStr) {
+    let pages = usize::try_from(file.metadata().unwrap().len()).unwrap() / 4096;
+    // The same for everybody, and in no order.
+    let random = |count: usize| {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        (0..count).map(move |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % pages as u64).unwrap()
+        })
+    };
+    let say = |name: &str, took: Duration, parts: usize| {
+        println!("{name} {}", took.as_nanos() / parts as u128);
+    };
+    let before = page_cache();
+    // One range, front to back: what the first use of a file costs.
+    say("range", Mapped::new(file).touch(0..512), 1);
+    say("first", Mapped::new(file).touch(512..pages), pages - 512);
+    println!("cached {}", page_cache() - before);
+    say("second", Mapped::new(file).touch(0..pages), pages);
+    say("random", Mapped::new(file).touch(random(20_000)), 20_000);
+    std::fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
+    say("dropped", Mapped::new(file).touch(random(1000)), 1000);
+    let run = || {
+        let begin = Instant::now();
+        let output = std::process::Command::new(program).output().unwrap();
+        std::hint::black_box(output);
+        begin.elapsed()
+    };
+    say("exec-first", run(), 1);
+    say("exec", (0..10).map(|_| run()).sum(), 10);
 }
 
 fn hash_mapped(file: &File, len: usize, backwards: bool) -> u128 {

@@ -1,27 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Stores, servers and guests.
+//! Stores and servers. Guests are in `rofs_tests::linux`.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The folder `tests/vm`.
-fn vm(script: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("vm")
-        .join(script)
-}
-
-/// Runs a program to its end; what it printed, or a failed test.
-pub(crate) fn output(command: &mut Command) -> String {
-    let output = command.stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use rofs_tests::linux::vm;
+pub(crate) use rofs_tests::linux::{Guest, Kernel, Shell, guest_check, output};
 
 /// The binary under test, built beside this one.
 pub(crate) fn rofs_serve() -> PathBuf {
@@ -32,16 +19,6 @@ pub(crate) fn rofs_serve() -> PathBuf {
         "{path:?} is missing: build it with `cargo build --bins`"
     );
     path
-}
-
-/// The static program that looks at trees.
-pub(crate) fn guest_check() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        output(&mut Command::new(vm("build-guest-check")))
-            .trim_end()
-            .into()
-    })
 }
 
 /// A store made by Nix.
@@ -111,27 +88,46 @@ impl Store {
 /// A running `rofs-serve`.
 pub(crate) struct Server {
     child: Child,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
+    socket: PathBuf,
+    log: Log,
 }
+
+/// What a server has said so far.
+pub(crate) type Log = Arc<Mutex<String>>;
 
 impl Server {
     /// With the defaults, sandbox and seccomp filter included.
     pub(crate) fn start(store: &Store, args: &[&str]) -> Server {
         let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
         let mut command = Command::new(rofs_serve());
         command
             .arg("--socket-path")
-            .arg(dir.path().join("socket"))
+            .arg(&socket)
             .arg("--shared-dir")
             .arg(store.root())
             .args(["--tag", "store"])
             .args(args);
-        let child = start(&mut command, "Waiting for vhost-user socket connection");
-        Server { child, dir }
+        let (child, log) = start(&mut command, "Waiting for vhost-user socket connection");
+        Server {
+            child,
+            _dir: dir,
+            socket,
+            log,
+        }
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.path().join("socket")
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> Log {
+        Arc::clone(&self.log)
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(mut self) {
+        // The supervisor takes the server with it.
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// How many descriptors it holds. (Not of the sandboxed process: with `--sandbox none`.)
@@ -144,6 +140,12 @@ impl Server {
     /// Waits until it ends by itself, as it does when its client goes.
     pub(crate) fn wait(mut self) -> ExitStatus {
         wait(&mut self.child, Duration::from_secs(10))
+    }
+}
+
+impl AsRef<Path> for Server {
+    fn as_ref(&self) -> &Path {
+        &self.socket
     }
 }
 
@@ -169,7 +171,7 @@ impl Mount {
             .arg(dir.path())
             .arg("--shared-dir")
             .arg(store.root());
-        let child = start(&mut command, "ounted");
+        let (child, _) = start(&mut command, "ounted");
         Mount { child, dir }
     }
 
@@ -189,8 +191,8 @@ impl Drop for Mount {
     }
 }
 
-/// Starts a server and waits for a line on its stderr.
-fn start(command: &mut Command, line: &str) -> Child {
+/// Starts a server and waits for a line on its stderr. The rest is shown, but for traces.
+fn start(command: &mut Command, line: &str) -> (Child, Log) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
@@ -198,8 +200,19 @@ fn start(command: &mut Command, line: &str) -> Child {
         let n = stderr.read_line(&mut said).unwrap();
         assert_ne!(n, 0, "{command:?} ended: {said}");
     }
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::stderr()));
-    child
+    let log = Log::default();
+    let kept = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            if !line.contains("TRACE") {
+                eprintln!("{line}");
+            }
+            let mut log = kept.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    (child, log)
 }
 
 fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
@@ -210,130 +223,6 @@ fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
         }
         assert!(Instant::now() < end, "it has not ended after {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Which Linux.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kernel {
-    Qemu,
-    Uml,
-}
-
-/// How a guest is to be run.
-pub(crate) struct Guest {
-    command: Command,
-    out: tempfile::NamedTempFile,
-}
-
-impl Guest {
-    pub(crate) fn new(kernel: Kernel, server: &Server) -> Guest {
-        let script = match kernel {
-            Kernel::Qemu => "run-qemu",
-            Kernel::Uml => "run-uml",
-        };
-        let out = tempfile::NamedTempFile::new().unwrap();
-        let mut command = Command::new(vm(script));
-        command.arg(server.socket()).arg("--out").arg(out.path());
-        command
-            .arg("--file")
-            .arg(format!("{}=/bin/guest-check", guest_check().display()));
-        Guest { command, out }
-    }
-
-    /// Runs a shell text in it to the end. What it wrote to the console, and to /dev/rofs-out.
-    pub(crate) fn run(mut self, script: &str) -> (String, String) {
-        self.command.args(["--timeout", "900", "--sh", script]);
-        let console = output(&mut self.command);
-        let (_, console) = console.split_once("ROFS-BEGIN").unwrap();
-        let (console, _) = console.split_once("\nROFS-EXIT").unwrap();
-        let out = std::fs::read_to_string(self.out.path()).unwrap();
-        (console.replace('\r', ""), out)
-    }
-
-    /// Starts a shell in it that takes one line after the other.
-    pub(crate) fn shell(mut self) -> Shell {
-        self.command.args(["--timeout", "300"]);
-        self.command.args([
-            "--sh",
-            "while read -r line; do eval \"$line\"; echo; echo DONE; done",
-        ]);
-        // Its own process group, so that all of it can be ended at once.
-        self.command
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = self.command.spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line).replace('\r', "");
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let stdin = child.stdin.take().unwrap();
-        let shell = Shell {
-            child,
-            stdin,
-            lines,
-        };
-        while shell.next_line() != "ROFS-BEGIN" {}
-        shell
-    }
-}
-
-/// A shell in a running guest.
-pub(crate) struct Shell {
-    child: Child,
-    stdin: ChildStdin,
-    lines: Receiver<String>,
-}
-
-impl Shell {
-    fn next_line(&self) -> String {
-        self.lines
-            .recv_timeout(Duration::from_secs(60))
-            .expect("the guest has gone silent")
-    }
-
-    /// Runs one line and returns what it printed.
-    pub(crate) fn run(&mut self, line: &str) -> String {
-        writeln!(self.stdin, "{line}").unwrap();
-        let mut printed = Vec::new();
-        loop {
-            match self.next_line() {
-                line if line == "DONE" => break,
-                line => printed.push(line),
-            }
-        }
-        printed.join("\n").trim_end().to_owned()
-    }
-
-    /// Whether a line's exit status is 0.
-    pub(crate) fn succeeds(&mut self, line: &str) -> bool {
-        self.run(&format!("{{ {line}; }} >/dev/null 2>&1; echo status $?"))
-            .ends_with("status 0")
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        // The loop ends, and with it the guest.
-        let _ = writeln!(self.stdin, "break");
-        let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end {
-            if let Ok(Some(_)) = self.child.try_wait() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        // Not KILL: `timeout` passes TERM on to the guest, which may be in a session of its own.
-        let group = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
     }
 }
 

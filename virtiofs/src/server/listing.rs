@@ -5,6 +5,7 @@ use std::mem::size_of;
 
 use zerocopy::IntoBytes;
 
+use super::mapping::Threshold;
 use super::memory::Writer;
 use super::reply;
 use crate::fs::{DirEntry, DirSink, Entry};
@@ -14,11 +15,12 @@ use crate::wire::abi;
 pub(super) struct Listing<'w, 's, 'm> {
     out: &'w mut Writer<'s, 'm>,
     plus: bool,
+    dax: &'w Threshold,
 }
 
 impl<'w, 's, 'm> Listing<'w, 's, 'm> {
-    pub(super) fn new(out: &'w mut Writer<'s, 'm>, plus: bool) -> Self {
-        Listing { out, plus }
+    pub(super) fn new(out: &'w mut Writer<'s, 'm>, plus: bool, dax: &'w Threshold) -> Self {
+        Listing { out, plus, dax }
     }
 }
 
@@ -43,7 +45,8 @@ impl DirSink for Listing<'_, '_, '_> {
         }
         if self.plus {
             // Node id 0 in a listing means "look it up if you want it", not "it does not exist".
-            let node = node.map_or_else(abi::EntryOut::default, reply::entry_out);
+            let entry_out = |entry: &Entry| reply::entry_out(entry, self.dax);
+            let node = node.map_or_else(abi::EntryOut::default, entry_out);
             self.out.write(node.as_bytes());
         }
         let dirent = abi::Dirent {

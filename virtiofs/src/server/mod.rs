@@ -33,6 +33,7 @@ mod memory;
 mod reply;
 mod session;
 
+use std::ffi::CStr;
 use std::mem::{offset_of, size_of};
 use std::sync::atomic::Ordering;
 
@@ -59,6 +60,15 @@ pub struct Options {
     pub readdirplus: bool,
     /// Let clients map files even where the file system says to bypass the page cache.
     pub direct_io_allow_mmap: bool,
+    /// From what size on, in bytes, clients use a DAX window for a file, if there is a window. For
+    /// programs and libraries a quarter of it. `None`: only if the client itself says so, for all.
+    pub dax_min: Option<u64>,
+}
+
+impl Options {
+    /// The size from which on a mapping is as quick as reading when a file is used for the first
+    /// time; `benches/` measure it.
+    pub const DAX_MIN: u64 = 1 << 20;
 }
 
 impl Default for Options {
@@ -66,6 +76,7 @@ impl Default for Options {
         Options {
             readdirplus: true,
             direct_io_allow_mmap: false,
+            dax_min: Some(Options::DAX_MIN),
         }
     }
 }
@@ -191,30 +202,39 @@ impl<F: ReadFs> Server<F> {
             Opcode::Lookup => self.lookup(call, node, request, out),
             Opcode::Getattr => {
                 let (attr, validity) = self.fs.getattr(call, node)?;
-                put(out, &reply::attr_out(&attr, validity))
+                put(out, &reply::attr_out(&attr, validity, &self.session.dax))
             }
             Opcode::Readlink => self.fs.readlink(call, node, out),
             Opcode::Read => self.read(call, node, request, out),
             Opcode::Readdir | Opcode::Readdirplus => {
                 let input: abi::ReadIn = request.read_obj()?;
                 out.limit(input.size as usize);
-                let mut listing = Listing::new(out, opcode == Opcode::Readdirplus);
+                let plus = opcode == Opcode::Readdirplus;
+                let mut listing = Listing::new(out, plus, &self.session.dax);
                 self.fs.readdir(call, node, input.offset, &mut listing)
             }
             Opcode::Open | Opcode::Opendir => self.open(call, opcode, node, request, out),
             Opcode::Release | Opcode::Releasedir => Ok(()),
             Opcode::Statfs => put(out, &reply::statfs_out(&self.fs.statfs(call)?)),
             Opcode::Init => {
+                if window.is_some() {
+                    mapping::may_wait(call)?;
+                }
                 self.fs.reset();
                 let caps = self.fs.capabilities();
-                put(out, &self.session.init(request, &self.options, caps)?)
+                let init = self.session.init(request, &self.options, caps, window)?;
+                put(out, &init)
             }
             Opcode::Destroy => {
+                if let Some(window) = window {
+                    mapping::may_wait(call)?;
+                    window.close();
+                }
                 self.fs.reset();
                 Ok(())
             }
             Opcode::SetupMapping => mapping::setup(&self.fs, call, node, request, window),
-            Opcode::RemoveMapping => mapping::remove(request, window),
+            Opcode::RemoveMapping => mapping::remove(call, request, window),
 
             // Everything that would change something.
             Opcode::Setattr
@@ -277,13 +297,13 @@ impl<F: ReadFs> Server<F> {
         }
         let mut buffer = [0u8; Name::MAX + 2];
         let have = request.read(&mut buffer);
-        let name = match buffer[..have].iter().position(|byte| *byte == 0) {
-            Some(end) => Name::new(&buffer[..end])?,
-            None if have == buffer.len() => return Err(Errno::NAMETOOLONG),
-            None => return Err(Errno::INVAL),
+        let name = match CStr::from_bytes_until_nul(&buffer[..have]) {
+            Ok(name) => Name::new(name.to_bytes())?,
+            Err(_) if have == buffer.len() => return Err(Errno::NAMETOOLONG),
+            Err(_) => return Err(Errno::INVAL),
         };
         match self.fs.lookup(call, parent, name)? {
-            Found::Entry(entry) => put(out, &reply::entry_out(&entry)),
+            Found::Entry(entry) => put(out, &reply::entry_out(&entry, &self.session.dax)),
             Found::Negative(Validity::NONE) => Err(Errno::NOENT),
             Found::Negative(validity) => put(out, &reply::negative_entry_out(validity)),
         }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! From what file systems say to what goes over the wire.
 
+use super::mapping::Threshold;
 use crate::fs::{Attr, Entry, StatFs, Validity};
-use crate::wire::{abi, flags};
+use crate::wire::abi;
 
 /// Seconds and nanoseconds of a validity.
 pub(super) fn valid(validity: Validity) -> (u64, u32) {
@@ -15,7 +16,7 @@ fn seconds(secs: i64) -> u64 {
     secs as u64
 }
 
-pub(super) fn attr(attr: &Attr) -> abi::Attr {
+pub(super) fn attr(attr: &Attr, dax: &Threshold) -> abi::Attr {
     abi::Attr {
         ino: attr.ino,
         size: attr.size,
@@ -32,21 +33,21 @@ pub(super) fn attr(attr: &Attr) -> abi::Attr {
         gid: attr.gid,
         rdev: attr.rdev,
         blksize: attr.blksize,
-        flags: if attr.dax { flags::ATTR_DAX } else { 0 },
+        flags: dax.flags(attr),
     }
 }
 
-pub(super) fn attr_out(of: &Attr, validity: Validity) -> abi::AttrOut {
+pub(super) fn attr_out(of: &Attr, validity: Validity, dax: &Threshold) -> abi::AttrOut {
     let (attr_valid, attr_valid_nsec) = valid(validity);
     abi::AttrOut {
         attr_valid,
         attr_valid_nsec,
         dummy: 0,
-        attr: attr(of),
+        attr: attr(of, dax),
     }
 }
 
-pub(super) fn entry_out(entry: &Entry) -> abi::EntryOut {
+pub(super) fn entry_out(entry: &Entry, dax: &Threshold) -> abi::EntryOut {
     let (entry_valid, entry_valid_nsec) = valid(entry.entry_validity);
     let (attr_valid, attr_valid_nsec) = valid(entry.attr_validity);
     abi::EntryOut {
@@ -57,7 +58,7 @@ pub(super) fn entry_out(entry: &Entry) -> abi::EntryOut {
         attr_valid,
         entry_valid_nsec,
         attr_valid_nsec,
-        attr: attr(&entry.attr),
+        attr: attr(&entry.attr, dax),
     }
 }
 

@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Options;
+use super::mapping::Threshold;
 use super::memory::Reader;
+use crate::dax::DaxWindow;
 use crate::errno::{Errno, FsResult};
 use crate::fs::Capabilities;
 use crate::wire::flags::init;
@@ -24,6 +26,8 @@ pub(super) struct Session {
     /// The client understood that it need not open files (and directories).
     pub(super) no_open: AtomicBool,
     pub(super) no_opendir: AtomicBool,
+    /// Which files the client shall map.
+    pub(super) dax: Threshold,
 }
 
 impl Session {
@@ -33,6 +37,7 @@ impl Session {
         request: &mut Reader<'_, '_>,
         options: &Options,
         fs: Capabilities,
+        window: Option<&dyn DaxWindow>,
     ) -> FsResult<abi::InitOut> {
         let input: abi::InitIn = request.read_obj()?;
         if input.major < wire::MAJOR
@@ -61,7 +66,11 @@ impl Session {
             let ext: abi::InitInExt = request.read_obj()?;
             offered |= u64::from(ext.flags2) << 32;
         }
-        let granted = wanted(options, fs) & offered;
+        let mut granted = wanted(options, fs) & offered;
+        let dax = offer_window(window, offered);
+        granted |= dax;
+        let per_file = dax & init::HAS_INODE_DAX != 0;
+        self.dax.set(options.dax_min.filter(|_| per_file));
         self.no_open
             .store(granted & init::NO_OPEN_SUPPORT != 0, Ordering::Relaxed);
         self.no_opendir
@@ -84,9 +93,30 @@ impl Session {
             max_write: MAX_IO,
             time_gran: 1,
             max_pages: (MAX_IO / PAGE) as u16,
+            // Only looked at with the flag.
+            map_alignment: crate::dax::page_size().trailing_zeros() as u16,
             flags2: (granted >> 32) as u32,
             ..abi::InitOut::default()
         })
+    }
+}
+
+/// Opens the window if the client can use it; the flags that tell it so. A client that offers
+/// `MAP_ALIGNMENT` has found the window, and reads zeros wherever nothing is mapped in it.
+fn offer_window(window: Option<&dyn DaxWindow>, offered: u64) -> u64 {
+    let Some(window) = window else {
+        return 0;
+    };
+    if offered & init::MAP_ALIGNMENT == 0 {
+        window.close();
+        return 0;
+    }
+    match window.open() {
+        Ok(()) => init::MAP_ALIGNMENT | (offered & init::HAS_INODE_DAX),
+        Err(error) => {
+            log::warn!("the DAX window cannot be used: {error}");
+            0
+        }
     }
 }
 

@@ -49,8 +49,18 @@ impl Listing {
             }
             Ok(())
         })?;
+        Ok(Listing::of(entries))
+    }
+
+    /// A listing of these entries.
+    pub(super) fn of(mut entries: Vec<Listed>) -> Listing {
         hash::sort_by_cookie(&mut entries, |entry| entry.name.to_bytes());
-        Ok(Listing { entries })
+        Listing { entries }
+    }
+
+    /// What is listed.
+    pub(super) fn entries(&self) -> &[Listed] {
+        &self.entries
     }
 
     /// Puts what stands behind `from` into `out`. `node` finds what an entry leads to (`None`: it

@@ -26,5 +26,5 @@ mod statfs;
 mod treepath;
 
 pub use layout::{Layout, detect, open_root};
-pub use nix::{NixOptions, NixStore};
+pub use nix::{Closure, NixOptions, NixStore, NotAStorePath};
 pub use plain::{CachePolicy, PlainOptions, PlainTree};

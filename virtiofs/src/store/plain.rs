@@ -214,6 +214,9 @@ impl PlainTree {
     /// which may be the same as those of this one. They stay below 2^56: overlayfs needs the rest.
     fn attr(&self, stat: &HostStat) -> Attr {
         let mut attr = stat.attr;
+        // Whoever serves a tree so says that what guests have seen of it stays right.
+        attr.dax = self.cache == CachePolicy::Always
+            && FileKind::from_mode(attr.mode) == Some(FileKind::Regular);
         if stat.device != self.device {
             let (major, minor) = stat.device;
             let mix = hash::child(u64::from(major) << 32 | u64::from(minor), b"device");
@@ -327,6 +330,7 @@ impl ReadFs for PlainTree {
         let size = host::stat_fd(file.as_fd())?.attr.size;
         Ok(Mapping {
             file,
+            fixed: false,
             len: size.saturating_sub(at).min(len),
         })
     }

@@ -2,9 +2,13 @@
 //! One descriptor chain, turned into the memory it names.
 
 use std::fmt;
+use std::mem::size_of;
 
 use virtio_queue::desc::split::Descriptor;
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
+use vm_memory::{
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileMemory,
+    VolatileSlice,
+};
 
 /// Most pieces of memory that one chain may have: as many as virtio's longest ring has
 /// descriptors. Bounds what a guest can make us remember.
@@ -79,23 +83,19 @@ impl<'m> Segments<'m> {
     ) -> Result<(), ChainError> {
         self.readable.clear();
         self.writable.clear();
-        let mut table = Table {
-            at: table,
-            size: u32::from(size),
-            indirect: false,
-        };
+        let mut table = Table::new(memory, table, u32::from(size), false);
         let mut index = head;
         let mut left = table.size;
         let mut bytes = 0u32;
         loop {
             left = left.checked_sub(1).ok_or(ChainError::Loop)?;
             // Read once: the driver may change it under our hands.
-            let descriptor = table.descriptor(memory, index)?;
+            let descriptor = table.descriptor(index)?;
             if descriptor.refers_to_indirect_table() {
                 if table.indirect || descriptor.has_next() {
                     return Err(ChainError::IndirectFlags);
                 }
-                table = Table::indirect(&descriptor)?;
+                table = Table::indirect(memory, &descriptor)?;
                 index = 0;
                 left = table.size;
                 continue;
@@ -126,7 +126,14 @@ impl<'m> Segments<'m> {
         };
         let (at, len) = (descriptor.addr(), descriptor.len());
         let count = usize::try_from(len).map_err(|_| ChainError::TooLong)?;
-        // One buffer can be several slices, where regions of memory touch.
+        // Nearly always it is one slice; several where regions of memory touch.
+        if count > 0
+            && segments.len() < usize::from(MAX_SEGMENTS)
+            && let Ok(slice) = memory.get_slice(at, count)
+        {
+            segments.push(slice);
+            return Ok(());
+        }
         for slice in memory.get_slices(at, count) {
             if segments.len() == usize::from(MAX_SEGMENTS) {
                 return Err(ChainError::TooLong);
@@ -138,35 +145,52 @@ impl<'m> Segments<'m> {
 }
 
 /// A descriptor table.
-#[derive(Clone, Copy, Debug)]
-struct Table {
+struct Table<'m> {
+    memory: &'m GuestMemoryMmap,
     at: GuestAddress,
     size: u32,
+    /// All of it, unless regions of memory touch in the middle.
+    slice: Option<VolatileSlice<'m>>,
     indirect: bool,
 }
 
-impl Table {
-    fn indirect(descriptor: &Descriptor) -> Result<Table, ChainError> {
+impl<'m> Table<'m> {
+    fn new(memory: &'m GuestMemoryMmap, at: GuestAddress, size: u32, indirect: bool) -> Table<'m> {
+        let len = usize::try_from(u64::from(size) * u64::from(DESCRIPTOR));
+        Table {
+            memory,
+            at,
+            size,
+            slice: len.ok().and_then(|len| memory.get_slice(at, len).ok()),
+            indirect,
+        }
+    }
+
+    fn indirect(
+        memory: &'m GuestMemoryMmap,
+        descriptor: &Descriptor,
+    ) -> Result<Table<'m>, ChainError> {
         let len = descriptor.len();
         let size = len / DESCRIPTOR;
         // Linux makes indirect tables that are longer than the ring.
         if size == 0 || !len.is_multiple_of(DESCRIPTOR) || size > u32::from(MAX_SEGMENTS) {
             return Err(ChainError::IndirectLength(len));
         }
-        Ok(Table {
-            at: descriptor.addr(),
-            size,
-            indirect: true,
-        })
+        Ok(Table::new(memory, descriptor.addr(), size, true))
     }
 
-    fn descriptor(&self, memory: &GuestMemoryMmap, index: u16) -> Result<Descriptor, ChainError> {
+    fn descriptor(&self, index: u16) -> Result<Descriptor, ChainError> {
         if u32::from(index) >= self.size {
             return Err(ChainError::Index(index));
         }
+        if let Some(slice) = &self.slice {
+            let at = usize::from(index) * size_of::<Descriptor>();
+            let descriptor = slice.get_ref(at).map_err(|_| ChainError::Table(self.at))?;
+            return Ok(descriptor.load());
+        }
         self.at
             .checked_add(u64::from(index) * u64::from(DESCRIPTOR))
-            .and_then(|at| memory.read_obj(at).ok())
+            .and_then(|at| self.memory.read_obj(at).ok())
             .ok_or(ChainError::Table(self.at))
     }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A device, and the connections it serves one after another.
+#![allow(unsafe_code)] // a socket is made known by its number
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::{PollFd, PollFlags, poll};
 use vhost::vhost_user::{BackendReqHandler, Error as VhostError};
 
+use super::event::Wake;
 use super::limit::Limit;
 use super::options::{DeviceOptions, OptionsError};
 use super::session::Session;
+use super::shmem;
 use super::stop::StopHandle;
 use crate::fs::ReadFs;
 use crate::server::Server;
@@ -33,15 +37,13 @@ impl<F: ReadFs + Clone + 'static> Device<F> {
     /// A device that nobody is connected to.
     ///
     /// # Errors
-    /// [`ServeError::Options`] if the options are out of range, [`ServeError::Resources`] if the
-    /// process has no descriptor left.
+    /// [`ServeError::Options`] if the options are out of range.
     pub fn new(fs: F, options: DeviceOptions) -> Result<Device<F>, ServeError> {
         options.validate().map_err(ServeError::Options)?;
-        let stop = StopHandle::new().map_err(ServeError::Resources)?;
         Ok(Device {
             fs,
             options,
-            stop,
+            stop: StopHandle::new(),
             limit: Arc::new(Limit::new()),
         })
     }
@@ -87,15 +89,23 @@ impl<F: ReadFs + Clone + 'static> Device<F> {
         stream
             .set_nonblocking(false)
             .map_err(ServeError::Resources)?;
-        let _registration = self.stop.register(&stream).map_err(ServeError::Resources)?;
         let server = Arc::new(Server::new(self.fs.clone(), self.options.server));
         let session = Session::new(Arc::clone(&server), &self.options, Arc::clone(&self.limit))
             .map_err(ServeError::Resources)?;
         let session = Arc::new(Mutex::new(session));
+        let peeked = stream.try_clone().map_err(ServeError::Resources)?;
         let mut messages = BackendReqHandler::from_stream(stream, Arc::clone(&session));
+        // SAFETY: `messages` owns the socket, and is dropped after the registration.
+        let registration = unsafe { self.stop.serving(messages.as_raw_fd()) };
 
         let ended = catch_unwind(AssertUnwindSafe(|| {
             loop {
+                if self.options.dax.is_some()
+                    && let Some(socket) = shmem::look_for_socket(&peeked)
+                {
+                    let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+                    session.expect_socket(socket);
+                }
                 if let Err(error) = messages.handle_request() {
                     break error;
                 }
@@ -107,6 +117,7 @@ impl<F: ReadFs + Clone + 'static> Device<F> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .shut_down();
+        drop(registration);
         drop(messages);
         server.fs().reset();
 
@@ -120,14 +131,15 @@ impl<F: ReadFs + Clone + 'static> Device<F> {
     /// The next client; none if the device is stopped.
     fn accept(&self, listener: &UnixListener) -> io::Result<Option<UnixStream>> {
         listener.set_nonblocking(true)?;
+        let wake = Arc::new(Wake::new()?);
+        let _registration = self.stop.waiting(Arc::clone(&wake));
         loop {
             if self.is_stopped() {
                 return Ok(None);
             }
-            let stop = self.stop.event();
             let mut fds = [
                 PollFd::new(listener, PollFlags::IN),
-                PollFd::new(&stop, PollFlags::IN),
+                PollFd::new(&*wake, PollFlags::IN),
             ];
             match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -122,7 +122,7 @@ impl Wake {
         notify(self.0.as_fd());
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.0, &mut count);
     }

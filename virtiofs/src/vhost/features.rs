@@ -16,14 +16,25 @@ const VERSION_1: u64 = 1 << 32;
 /// The virtio features.
 pub(super) const FEATURES: u64 = VERSION_1 | EVENT_IDX | INDIRECT_DESC | PROTOCOL_FEATURES;
 
-/// The vhost-user protocol features, with or without the device's configuration.
-pub(super) fn protocol(config: bool) -> VhostUserProtocolFeatures {
+/// What asking the front-end to map takes.
+pub(super) const SHMEM: VhostUserProtocolFeatures = VhostUserProtocolFeatures::BACKEND_REQ
+    .union(VhostUserProtocolFeatures::REPLY_ACK)
+    .union(VhostUserProtocolFeatures::SHMEM);
+
+/// The vhost-user protocol features, with or without the device's configuration and a DAX window.
+pub(super) fn protocol(config: bool, window: bool) -> VhostUserProtocolFeatures {
     let mut offered = VhostUserProtocolFeatures::MQ
         | VhostUserProtocolFeatures::REPLY_ACK
         | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS;
     if config {
         // QEMU 7.1 to 8.0 crashes on this one, hence only for those who asked for it.
         offered |= VhostUserProtocolFeatures::CONFIG;
+    }
+    if window {
+        // QEMU 11.1 takes what is mapped in the window for memory of the guest. With regions told
+        // one by one it crashes when a guest reboots, and aborts at 512 of them.
+        offered.remove(VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS);
+        offered |= SHMEM;
     }
     offered
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Guest memory, as the front-end describes it.
+#![allow(unsafe_code)] // one call of mmap
 
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
 use rustix::fs::{FileType, fstat};
+use rustix::mm::{MapFlags, ProtFlags};
 use vhost::vhost_user::message::VhostUserMemoryRegion;
 use vm_memory::{
     FileOffset, GuestAddress, GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap,
@@ -14,6 +16,10 @@ use vm_memory::{
 
 /// Most regions that one connection may map: what the kernel's vhost takes, too.
 pub(super) const MAX_SLOTS: usize = 509;
+
+/// Size of the blocks of files (`st_blksize`) that are not made of huge pages, at most. Some file
+/// systems on disks have larger ones; keeping those open does no harm.
+const SMALL_PAGES: i64 = 4096;
 
 /// Guest memory as queue threads see it; they look once a batch, so changes need no lock.
 pub(super) type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
@@ -147,11 +153,40 @@ impl Mapping {
             )));
         }
         let size = usize::try_from(self.size).map_err(io::Error::other)?;
-        let region =
-            MmapRegion::from_file(FileOffset::new(file, offset), size).map_err(io::Error::other)?;
+        let region = if stat.st_blksize > SMALL_PAGES {
+            // Huge pages: their place in memory must be as aligned as they are.
+            MmapRegion::from_file(FileOffset::new(file, offset), size).map_err(io::Error::other)?
+        } else {
+            map_and_close(&file, offset, size)?
+        };
         GuestRegionMmap::new(region, GuestAddress(self.guest))
             .ok_or_else(|| io::Error::other("a memory region beyond the end of memory"))
     }
+}
+
+/// Maps a part of `file` without keeping it open, as vm-memory would: a guest may have many
+/// regions. Its mapping without file only serves as the place, which it unmaps in the end.
+fn map_and_close(file: &File, offset: u64, size: usize) -> io::Result<MmapRegion> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    let place = MmapRegion::build(
+        None,
+        size,
+        (ProtFlags::READ | ProtFlags::WRITE).bits().cast_signed(),
+        flags.bits().cast_signed() | libc::MAP_ANONYMOUS,
+    )
+    .map_err(io::Error::other)?;
+    // SAFETY: what is replaced is the mapping made above, whole; nobody has seen it yet.
+    unsafe {
+        rustix::mm::mmap(
+            place.as_ptr().cast(),
+            size,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED,
+            file,
+            offset,
+        )?;
+    }
+    Ok(place)
 }
 
 #[cfg(test)]

@@ -54,9 +54,10 @@ mod pool;
 mod queue;
 mod ring;
 mod session;
+mod shmem;
 mod stop;
 
 pub use self::device::{Device, ServeError};
-pub use self::options::{DeviceOptions, OptionsError, Tag};
+pub use self::options::{DaxOptions, DeviceOptions, OptionsError, Tag};
 pub use self::pool::Pool;
 pub use self::stop::StopHandle;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::pool::Pool;
+use crate::dax::{self, Mode};
 use crate::server;
 
 /// The name by which a guest mounts the share (`mount -t virtiofs TAG DIR`): 1 to 36 bytes, none
@@ -75,6 +76,35 @@ pub struct DeviceOptions {
     /// follow each other that quickly. Zero, the default, is never: looking takes a processor
     /// from the guest, whose requests then come later.
     pub poll: Duration,
+    /// A DAX window, for front-ends that have room for one in their guests' address space (crosvm,
+    /// QEMU's test device).
+    pub dax: Option<DaxOptions>,
+}
+
+/// A device's DAX window. Which files clients use it for, [`server::Options::dax_min`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaxOptions {
+    /// How files get into it.
+    pub mode: Mode,
+    /// Its size in bytes; a power of two, at least 2 MiB. A guest pays 1/64 of it for its
+    /// bookkeeping.
+    pub size: u64,
+}
+
+impl DaxOptions {
+    /// What a guest on a NixOS store seldom fills.
+    pub const DEFAULT_SIZE: u64 = 512 << 20;
+    /// Beyond it guests have no room for it among their addresses.
+    pub const MAX_SIZE: u64 = 64 << 30;
+}
+
+impl Default for DaxOptions {
+    fn default() -> DaxOptions {
+        DaxOptions {
+            mode: Mode::Auto,
+            size: DaxOptions::DEFAULT_SIZE,
+        }
+    }
 }
 
 impl DeviceOptions {
@@ -93,6 +123,11 @@ impl DeviceOptions {
         }
         if !self.queue_size.is_power_of_two() {
             return Err(OptionsError::QueueSize(self.queue_size));
+        }
+        if let Some(dax) = self.dax
+            && (!dax::is_window_size(dax.size) || dax.size > DaxOptions::MAX_SIZE)
+        {
+            return Err(OptionsError::Window(dax.size));
         }
         Ok(())
     }
@@ -119,6 +154,7 @@ impl Default for DeviceOptions {
             server: server::Options::default(),
             pool: Pool::default(),
             poll: Duration::ZERO,
+            dax: None,
         }
     }
 }
@@ -132,6 +168,8 @@ pub enum OptionsError {
     RequestQueues(u16),
     /// Queue size out of range.
     QueueSize(u16),
+    /// Size of the DAX window.
+    Window(u64),
 }
 
 impl fmt::Display for OptionsError {
@@ -153,6 +191,11 @@ impl fmt::Display for OptionsError {
                 f,
                 "a queue size is a power of two up to {}, not {size}",
                 DeviceOptions::MAX_QUEUE_SIZE
+            ),
+            OptionsError::Window(size) => write!(
+                f,
+                "a DAX window has a power of two from 2 MiB to {} GiB, not {size} bytes",
+                DaxOptions::MAX_SIZE >> 30
             ),
         }
     }
@@ -192,6 +235,19 @@ mod tests {
         assert_eq!(with(65, 1024), Err(OptionsError::RequestQueues(65)));
         for size in [0, 3, 1000, 65535] {
             assert_eq!(with(1, size), Err(OptionsError::QueueSize(size)));
+        }
+        let with_window = |size| {
+            let mode = Mode::Auto;
+            DeviceOptions {
+                dax: Some(DaxOptions { mode, size }),
+                ..DeviceOptions::default()
+            }
+            .validate()
+        };
+        assert_eq!(with_window(2 << 20), Ok(()));
+        assert_eq!(with_window(64 << 30), Ok(()));
+        for size in [0, 1 << 20, 3 << 20, 128 << 30, u64::MAX] {
+            assert_eq!(with_window(size), Err(OptionsError::Window(size)));
         }
     }
 }

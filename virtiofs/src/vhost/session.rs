@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use vhost::VhostUserMemoryRegionBase;
@@ -15,15 +16,17 @@ use vhost::vhost_user::message::{
     VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig,
     VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
-use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
+use vhost::vhost_user::{Backend, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 use virtio_queue::{Queue, QueueT};
 
 use super::config::Config;
 use super::features::{self, EVENT_IDX, FEATURES, PROTOCOL_FEATURES};
 use super::limit::Limit;
 use super::memory::{MAX_SLOTS, MemoryTable};
-use super::options::DeviceOptions;
+use super::options::{DaxOptions, DeviceOptions};
 use super::ring::{Ring, Shared};
+use super::shmem::Shmem;
+use crate::dax::{Auto, DaxWindow};
 use crate::fs::ReadFs;
 use crate::server::Server;
 
@@ -32,6 +35,17 @@ pub(super) struct Session<F> {
     memory: MemoryTable,
     rings: Vec<Ring<F>>,
     config: Option<Config>,
+    window: Option<Window>,
+}
+
+/// The DAX window, and the front-end that maps into it.
+struct Window {
+    size: u64,
+    shmem: Arc<Shmem>,
+    /// The socket for requests, from the message that is being handled.
+    socket: Option<OwnedFd>,
+    /// The front-end knows how to map.
+    agreed: bool,
 }
 
 impl<F: ReadFs + 'static> Session<F> {
@@ -41,10 +55,22 @@ impl<F: ReadFs + 'static> Session<F> {
         limit: Arc<Limit>,
     ) -> io::Result<Session<F>> {
         let memory = MemoryTable::new();
+        let mut dax: Option<Arc<dyn DaxWindow>> = None;
+        let mut window = None;
+        if let Some(DaxOptions { mode, size }) = options.dax {
+            let shmem = Arc::new(Shmem::new()?);
+            dax = Some(Arc::new(Auto::new(mode, size, Arc::clone(&shmem) as _)?));
+            window = Some(Window {
+                size,
+                shmem,
+                socket: None,
+                agreed: false,
+            });
+        }
         let shared = Arc::new(Shared {
             server,
             memory: memory.memory().clone(),
-            window: None,
+            window: dax,
             lane: options.pool.lane(),
             poll: options.poll,
             name: options.name().to_owned(),
@@ -61,11 +87,13 @@ impl<F: ReadFs + 'static> Session<F> {
             memory,
             rings,
             config,
+            window,
         })
     }
 
     /// Stops every ring and waits for their threads.
     pub(super) fn shut_down(&mut self) {
+        self.set_running(false);
         for ring in &self.rings {
             ring.request_stop();
         }
@@ -78,6 +106,30 @@ impl<F: ReadFs + 'static> Session<F> {
             .ok()
             .and_then(|index| self.rings.get_mut(index))
             .ok_or_else(|| refused(format!("queue {index} of a device that has {count}")))
+    }
+
+    /// The message that comes next brings this socket for requests.
+    pub(super) fn expect_socket(&mut self, socket: OwnedFd) {
+        if let Some(window) = &mut self.window {
+            window.socket = Some(socket);
+        }
+    }
+
+    /// Before rings stop, and when they run.
+    fn set_running(&self, running: bool) {
+        if let Some(window) = &self.window {
+            window.shmem.set_running(running);
+        }
+    }
+
+    fn table_came(&self) {
+        if let Some(window) = &self.window {
+            window.shmem.table_came();
+        }
+    }
+
+    fn protocol_features(&self) -> VhostUserProtocolFeatures {
+        features::protocol(self.config.is_some(), self.window.is_some())
     }
 
     fn enable_all(&mut self, enabled: bool) -> Result<()> {
@@ -110,6 +162,7 @@ impl<F: ReadFs + 'static> VhostUserBackendReqHandlerMut for Session<F> {
     }
 
     fn reset_owner(&mut self) -> Result<()> {
+        self.set_running(false);
         for ring in &mut self.rings {
             ring.stop().map_err(failed)?;
         }
@@ -140,15 +193,18 @@ impl<F: ReadFs + 'static> VhostUserBackendReqHandlerMut for Session<F> {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        Ok(features::protocol(self.config.is_some()))
+        Ok(self.protocol_features())
     }
 
     fn set_protocol_features(&mut self, features: u64) -> Result<()> {
-        let offered = features::protocol(self.config.is_some()).bits();
+        let offered = self.protocol_features().bits();
         if features & !offered != 0 {
             return Err(refused(format!(
                 "protocol features {features:#x} of {offered:#x}"
             )));
+        }
+        if let Some(window) = &mut self.window {
+            window.agreed = features & features::SHMEM.bits() == features::SHMEM.bits();
         }
         Ok(())
     }
@@ -168,6 +224,7 @@ impl<F: ReadFs + 'static> VhostUserBackendReqHandlerMut for Session<F> {
         _postcopy: Option<bool>,
     ) -> Result<Option<Vec<VhostUserMemoryRegionBase>>> {
         self.memory.set(regions, files).map_err(failed)?;
+        self.table_came();
         Ok(None)
     }
 
@@ -178,6 +235,7 @@ impl<F: ReadFs + 'static> VhostUserBackendReqHandlerMut for Session<F> {
         _postcopy: Option<bool>,
     ) -> Result<Option<VhostUserMemoryRegionBase>> {
         self.memory.add(region, file).map_err(failed)?;
+        self.table_came();
         Ok(None)
     }
 
@@ -232,6 +290,7 @@ impl<F: ReadFs + 'static> VhostUserBackendReqHandlerMut for Session<F> {
     }
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
+        self.set_running(false);
         let next = self.ring(index)?.stop().map_err(failed)?;
         Ok(VhostUserVringState::new(index, u32::from(next)))
     }
@@ -250,7 +309,14 @@ impl<F: ReadFs + 'static> VhostUserBackendReqHandlerMut for Session<F> {
     }
 
     fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
-        self.ring(index)?.enable(enable).map_err(failed)
+        if !enable {
+            self.set_running(false);
+        }
+        self.ring(index)?.enable(enable).map_err(failed)?;
+        if enable {
+            self.set_running(true);
+        }
+        Ok(())
     }
 
     fn get_config(&mut self, offset: u32, size: u32, _: VhostUserConfigFlags) -> Result<Vec<u8>> {
@@ -302,8 +368,19 @@ impl<F: ReadFs + 'static> VhostUserBackendReqHandlerMut for Session<F> {
         unsupported()
     }
 
+    fn set_backend_req_fd(&mut self, _: Backend) {
+        if let Some(window) = &mut self.window {
+            let socket = window.socket.take().filter(|_| window.agreed);
+            window.shmem.connect(socket);
+        }
+    }
+
     fn get_shmem_config(&mut self) -> Result<VhostUserShMemConfig> {
-        unsupported()
+        let Some(window) = &self.window else {
+            return unsupported();
+        };
+        window.shmem.asked();
+        Ok(VhostUserShMemConfig::new(1, &[window.size]))
     }
 
     fn set_log_base(&mut self, _: &VhostUserLog, _: File) -> Result<()> {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Ending a device from another thread.
+#![allow(unsafe_code)] // sockets known by their numbers: one descriptor less for each client
 
-use std::io;
-use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::net::{Shutdown, shutdown};
 
 use super::event::Wake;
 
@@ -17,40 +17,56 @@ pub struct StopHandle {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
     stopped: AtomicBool,
-    /// Wakes whoever waits for a client. Never cleared.
-    wake: Wake,
-    /// The connections being served, each with a number to find it again.
-    clients: Mutex<Clients>,
+    /// Whom to tell, each with a number to find it again.
+    busy: Mutex<Busy>,
 }
 
 #[derive(Debug, Default)]
-struct Clients {
+struct Busy {
     next: u64,
-    streams: Vec<(u64, UnixStream)>,
+    threads: Vec<(u64, Doing)>,
+}
+
+/// What a thread of the device is doing.
+#[derive(Debug)]
+enum Doing {
+    /// It waits for a client. The event is never cleared.
+    Waiting(Arc<Wake>),
+    /// It serves the client at the other end of this socket, which is open for as long as this is
+    /// in the list.
+    Serving(RawFd),
+}
+
+impl Doing {
+    fn end(&self) {
+        match self {
+            Doing::Waiting(wake) => wake.notify(),
+            Doing::Serving(socket) => {
+                // SAFETY: whoever registered it keeps it open until it is out of the list, and
+                // the list is locked.
+                let socket = unsafe { BorrowedFd::borrow_raw(*socket) };
+                let _ = shutdown(socket, Shutdown::Both);
+            }
+        }
+    }
 }
 
 impl StopHandle {
-    pub(super) fn new() -> io::Result<StopHandle> {
-        let shared = Shared {
-            stopped: AtomicBool::new(false),
-            wake: Wake::new()?,
-            clients: Mutex::default(),
-        };
-        Ok(StopHandle {
-            shared: Arc::new(shared),
-        })
+    pub(super) fn new() -> StopHandle {
+        StopHandle {
+            shared: Arc::default(),
+        }
     }
 
     /// Ends the device. Returns at once; `serve_next` and `serve_stream` return when their threads
     /// have ended.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        self.shared.wake.notify();
-        for (_, stream) in &self.clients().streams {
-            let _ = stream.shutdown(Shutdown::Both);
+        for (_, doing) in &self.busy().threads {
+            doing.end();
         }
     }
 
@@ -59,34 +75,40 @@ impl StopHandle {
         self.shared.stopped.load(Ordering::SeqCst)
     }
 
-    /// Readable once stopped.
-    pub(super) fn event(&self) -> BorrowedFd<'_> {
-        self.shared.wake.as_fd()
+    /// [`stop`](StopHandle::stop) uses `wake` for as long as the result lives.
+    pub(super) fn waiting(&self, wake: Arc<Wake>) -> Registration<'_> {
+        self.register(Doing::Waiting(wake))
     }
 
-    /// Lets [`stop`](StopHandle::stop) disconnect `stream` for as long as the result lives.
-    pub(super) fn register(&self, stream: &UnixStream) -> io::Result<Registration<'_>> {
-        let stream = stream.try_clone()?;
-        let mut clients = self.clients();
-        // Under the lock, so that either we see the flag or `stop` sees the stream.
+    /// [`stop`](StopHandle::stop) disconnects `socket` for as long as the result lives.
+    ///
+    /// # Safety
+    /// The socket must stay open until the result was dropped.
+    pub(super) unsafe fn serving(&self, socket: RawFd) -> Registration<'_> {
+        self.register(Doing::Serving(socket))
+    }
+
+    fn register(&self, doing: Doing) -> Registration<'_> {
+        let mut busy = self.busy();
+        // Under the lock, so that either we see the flag or `stop` sees us.
         if self.is_stopped() {
-            let _ = stream.shutdown(Shutdown::Both);
+            doing.end();
         }
-        let id = clients.next;
-        clients.next += 1;
-        clients.streams.push((id, stream));
-        Ok(Registration { handle: self, id })
+        let id = busy.next;
+        busy.next += 1;
+        busy.threads.push((id, doing));
+        Registration { handle: self, id }
     }
 
-    fn clients(&self) -> MutexGuard<'_, Clients> {
+    fn busy(&self) -> MutexGuard<'_, Busy> {
         self.shared
-            .clients
+            .busy
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A connection that can be stopped.
+/// Something that can be stopped.
 #[derive(Debug)]
 pub(super) struct Registration<'a> {
     handle: &'a StopHandle,
@@ -95,9 +117,6 @@ pub(super) struct Registration<'a> {
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.handle
-            .clients()
-            .streams
-            .retain(|(id, _)| *id != self.id);
+        self.handle.busy().threads.retain(|(id, _)| *id != self.id);
     }
 }

@@ -34,6 +34,42 @@ fn directories() {
 }
 
 #[test]
+fn windows() {
+    let place = Place::new();
+    let serve = "--socket-path s --shared-dir store";
+    for (flags, words) in [
+        (
+            "--dax maybe",
+            &["--dax", "auto", "direct", "copy", "off"][..],
+        ),
+        ("--window 64M", &["--window", "--dax auto"]),
+        ("--dax off --dax-min 1M", &["--dax-min", "--dax auto"]),
+        (
+            "--dax auto --window 3M",
+            &["--window", "power of two", "2M"],
+        ),
+        (
+            "--dax auto --window 1M",
+            &["--window", "power of two", "2M"],
+        ),
+        ("--dax auto --window 128G", &["--window", "64G"]),
+        ("--dax auto --window 0", &["--window", "power of two"]),
+        ("--dax auto --window=-2M", &["--window", "-2M"]),
+        ("--dax auto --window 2T", &["--window", "2T", "K, M or G"]),
+        ("--dax auto --window M", &["--window", "number of bytes"]),
+        ("--dax auto --window 99999999999G", &["--window"]),
+        ("--dax auto --dax-min huge", &["--dax-min", "huge"]),
+    ] {
+        says(&place, &format!("{serve} {flags}"), words);
+    }
+    says(
+        &place,
+        "--mount plain --shared-dir store --dax auto",
+        &["--dax", "virtual machines"],
+    );
+}
+
+#[test]
 fn nowhere_to_serve() {
     let place = Place::new();
     says(

@@ -251,3 +251,27 @@ fn open_files_are_limited_as_asked() {
     assert_eq!(line.split_whitespace().nth(3), Some("777"), "{line}");
     running.stop();
 }
+
+#[test]
+fn a_window_takes_a_size_and_a_file_takes_both_forms() {
+    let place = Place::new();
+    for flags in [
+        "--dax auto",
+        "--dax COPY --window 2m --dax-min 0",
+        "--dax direct --window 67108864 --dax-min 1G",
+        "--dax off",
+    ] {
+        place.start(&format!("{SERVE} {flags}")).waits().stop();
+    }
+    for window in ["\"64M\"", "67108864"] {
+        let text = format!(
+            "[[share]]\ndax = \"auto\"\nwindow = {window}\ndax-min = \"16k\"\n\
+             socket-path = \"socket\"\nshared-dir = \"store\"\n"
+        );
+        std::fs::write(place.path("config"), text).unwrap();
+        place.start("--config config").waits().stop();
+    }
+    std::fs::write(place.path("config"), "[[share]]\nwindow = \"64X\"\n").unwrap();
+    let said = place.refused("--config config");
+    assert!(said.contains("line 2") && said.contains("64X"), "{said}");
+}

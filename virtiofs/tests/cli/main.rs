@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod bad_input;
+mod closure;
 mod flags;
 mod lifecycle;
 mod mounted;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::util::{Place, Running, WAITING, may_mount, sandbox_arg};
 
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     may_mount()
         && OpenOptions::new()
             .read(true)

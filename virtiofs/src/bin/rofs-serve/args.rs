@@ -108,6 +108,15 @@ pub(crate) struct ShareArgs {
     #[arg(long, value_name = "SECS", action = ArgAction::Append, value_parser = seconds)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) root_timeout: Vec<f64>,
+    /// Show nothing of a Nix store but these store paths and what they refer to, by its database. Of
+    /// all others a guest cannot tell that they exist. Or a FILE which lists all paths to show, one
+    /// a line, with nothing added; when it is replaced or written anew, what it lists then is shown
+    #[arg(long, value_name = "PATH|FILE", num_args = 1.., action = ArgAction::Append)]
+    pub(crate) closure: Vec<PathBuf>,
+    /// The Nix database that tells what store paths refer to [default: the one beside the store,
+    /// STORE/../var/nix/db/db.sqlite]
+    #[arg(long, value_name = "FILE", action = ArgAction::Append)]
+    pub(crate) nix_database: Vec<PathBuf>,
     /// Let guests mmap files with MAP_SHARED although --cache never or metadata
     #[arg(long, num_args = 0, default_missing_value = "true", action = ArgAction::Append)]
     pub(crate) allow_mmap: Vec<bool>,
@@ -119,6 +128,22 @@ pub(crate) struct ShareArgs {
     #[arg(long, value_name = "N", action = ArgAction::Append)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) queues: Vec<u16>,
+    /// Let the guest map files into a DAX window instead of reading them. direct: the host's own
+    /// pages, read-only, if the VMM can (crosvm). copy: a copy for this guest alone, which works
+    /// with QEMU 11.1 too. auto: direct if the VMM maps read-only, else copy. In no case can a guest
+    /// write to a file [default: off]
+    #[arg(long, value_enum, action = ArgAction::Append, ignore_case = true)]
+    pub(crate) dax: Vec<DaxArg>,
+    /// Size of the DAX window, a power of two from 2M to 64G. It costs a guest 1/64 of it for
+    /// bookkeeping, and with copies the host as much as is mapped [default: 512M]
+    #[arg(long, value_name = "SIZE", action = ArgAction::Append, value_parser = size)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) window: Vec<u64>,
+    /// Files shorter than this are read, not mapped; programs and libraries shorter than a quarter
+    /// of it. A mapping takes 2M of the window, however short the file [default: 1M]
+    #[arg(long, value_name = "SIZE", action = ArgAction::Append, value_parser = size)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) dax_min: Vec<u64>,
 }
 
 #[derive(Debug, Group)]
@@ -286,6 +311,12 @@ choice!(CacheArg {
     Auto,
     Always
 });
+choice!(DaxArg {
+    Auto,
+    Direct,
+    Copy,
+    Off
+});
 choice!(SandboxArg {
     Namespace,
     Chroot,
@@ -305,6 +336,20 @@ choice!(LogArg {
     Debug,
     Trace
 });
+
+/// A number of bytes, or of KiB, MiB, GiB with a letter behind it.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    match digits.parse::<u64>() {
+        Ok(n) if n.leading_zeros() >= shift && !digits.starts_with('+') => Ok(n << shift),
+        _ => Err("not a number of bytes; K, M or G may stand behind it".to_owned()),
+    }
+}
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::args::{self, Args, CacheArg, LayoutArg, LogArg, SandboxArg, SeccompArg};
+use virtiofs::dax::{Mode, is_window_size};
+use virtiofs::server;
+use virtiofs::vhost::DaxOptions;
+
+use crate::args::{self, Args, CacheArg, DaxArg, LayoutArg, LogArg, SandboxArg, SeccompArg};
+use crate::closure::Wanted;
 use crate::compat::Compat;
 use crate::failure::{Failure, Outcome, fail};
 use crate::file::{self, File};
 use crate::sandbox::idmap::IdMap;
-use crate::shares::{self, RawShare};
+use crate::shares::{self, RawShare, Size};
 
 /// What a virtio-fs device has room for in its configuration space.
 const TAG_MAX: usize = 36;
@@ -52,9 +57,12 @@ pub(crate) struct Share {
     pub(crate) layout: LayoutArg,
     pub(crate) cache: CacheArg,
     pub(crate) root_timeout: Duration,
+    pub(crate) closure: Option<Wanted>,
     pub(crate) allow_mmap: bool,
     pub(crate) readdirplus: bool,
     pub(crate) queues: u16,
+    pub(crate) dax: Option<DaxOptions>,
+    pub(crate) dax_min: u64,
 }
 
 /// Where a share's client comes from.
@@ -214,24 +222,85 @@ fn check(raw: RawShare, readdirplus: Option<bool>, threads: Option<u16>) -> Outc
     }
     let root_timeout = Duration::try_from_secs_f64(raw.root_timeout.unwrap_or(1.0))
         .map_err(|_| Failure::new("--root-timeout: not a number of seconds"))?;
+    let layout = raw.layout.unwrap_or(LayoutArg::Auto);
+    let cache = raw.cache.unwrap_or(CacheArg::Auto);
+    let closure = closure(raw.closure, raw.nix_database, layout, cache)?;
     let queues = match raw.queues {
         Some(n @ 1..=64) => n,
         Some(n) => fail!("--queues {n}: expected 1 to 64"),
         None => default_queues(),
     };
+    let dax = dax(raw.dax, raw.window, raw.dax_min, &endpoint)?;
     Ok(Share {
         endpoint,
         dir,
         tag: raw.tag,
-        layout: raw.layout.unwrap_or(LayoutArg::Auto),
-        cache: raw.cache.unwrap_or(CacheArg::Auto),
+        layout,
+        cache,
         root_timeout,
+        closure,
         allow_mmap: raw.allow_mmap.unwrap_or(false),
         readdirplus: readdirplus.unwrap_or(!raw.no_readdirplus.unwrap_or(false)),
         // Each queue has a thread, so that a bound on threads is one on queues. virtiofsd has one
         // queue whatever the pool, so nobody who passes this asks for more.
         queues: threads.map_or(queues, |most| queues.min(most)),
+        dax,
+        dax_min: raw.dax_min.map_or(server::Options::DAX_MIN, |min| min.0),
     })
+}
+
+fn closure(
+    paths_and_files: Option<Vec<PathBuf>>,
+    database: Option<PathBuf>,
+    layout: LayoutArg,
+    cache: CacheArg,
+) -> Outcome<Option<Wanted>> {
+    let Some(paths_and_files) = paths_and_files else {
+        if database.is_some() {
+            fail!("--nix-database: only --closure has a use for it");
+        }
+        return Ok(None);
+    };
+    if paths_and_files.is_empty() {
+        fail!("--closure: names no path; leave it out, or give an empty file to show nothing");
+    }
+    if layout == LayoutArg::Plain {
+        fail!("--closure: a share with --layout plain has no store paths to choose from");
+    }
+    if matches!(cache, CacheArg::Never | CacheArg::Metadata) {
+        fail!("--closure: not with --cache never or metadata, which serve a store as a plain tree");
+    }
+    Ok(Some(Wanted {
+        paths_and_files,
+        database,
+    }))
+}
+
+fn dax(
+    mode: Option<DaxArg>,
+    window: Option<Size>,
+    min: Option<Size>,
+    endpoint: &Endpoint,
+) -> Outcome<Option<DaxOptions>> {
+    let mode = match mode.unwrap_or(DaxArg::Off) {
+        DaxArg::Off if window.is_some() => fail!("--window: there is one with --dax auto only"),
+        DaxArg::Off if min.is_some() => fail!("--dax-min: files are mapped with --dax auto only"),
+        DaxArg::Off => return Ok(None),
+        DaxArg::Auto => Mode::Auto,
+        DaxArg::Direct => Mode::Direct,
+        DaxArg::Copy => Mode::Copy,
+    };
+    if matches!(endpoint, Endpoint::Mount(_)) {
+        fail!("--dax: only virtual machines have a window; this share is mounted on this host");
+    }
+    let size = window.map_or(DaxOptions::DEFAULT_SIZE, |size| size.0);
+    if !is_window_size(size) || size > DaxOptions::MAX_SIZE {
+        fail!(
+            "--window: the size of a window is a power of two from 2M to {}G, not {size} bytes",
+            DaxOptions::MAX_SIZE >> 30
+        );
+    }
+    Ok(Some(DaxOptions { mode, size }))
 }
 
 fn poll(micros: Option<u32>) -> Outcome<Duration> {

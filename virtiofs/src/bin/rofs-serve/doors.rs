@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use virtiofs::mount::{Mount, MountOptions};
 
+use crate::closure::{Chosen, watch};
 use crate::config::{Config, Endpoint, Share};
 use crate::failure::{Failure, Outcome, fail};
 use crate::group::Group;
@@ -27,6 +28,10 @@ pub(crate) struct Doors {
     pub(crate) doors: Vec<Door>,
     /// `roots[i]` lies behind `doors[i]`.
     pub(crate) roots: Vec<Root>,
+    /// What is shown of `roots[i]`; `None`: all.
+    pub(crate) closures: Vec<Option<Chosen>>,
+    /// Files that list what is shown.
+    pub(crate) lists: watch::Files,
     pub(crate) files: Vec<SocketFile>,
 }
 
@@ -45,11 +50,25 @@ impl Doors {
             .iter()
             .map(|share| Root::open(&share.dir))
             .collect::<Outcome<Vec<Root>>>()?;
+        let mut lists = watch::Files::default();
+        let closures = config
+            .shares
+            .iter()
+            .zip(&roots)
+            .map(|(share, root)| {
+                let wanted = share.closure.as_ref();
+                wanted
+                    .map(|wanted| Chosen::new(wanted, root, &mut lists))
+                    .transpose()
+            })
+            .collect::<Outcome<Vec<Option<Chosen>>>>()?;
         let group = config.group.as_deref().map(Group::find).transpose()?;
 
         let mut doors = Doors {
             doors: Vec::new(),
             roots,
+            closures,
+            lists,
             files: Vec::new(),
         };
         for (n, share) in config.shares.iter().enumerate() {

@@ -6,6 +6,7 @@
 //! outside to tidy up ([`supervise`]).
 
 mod args;
+mod closure;
 mod compat;
 mod config;
 mod doors;
@@ -92,7 +93,8 @@ fn start(config: Config) -> Outcome<u8> {
     let doors = Doors::open(&config)?;
     rlimit::apply(config.rlimit_nofile);
     // A mount is undone by what the server may no longer do, so somebody stays outside for that.
-    if config.sandbox == SandboxArg::None && !config.mounts() {
+    // And for reading what the server cannot see.
+    if config.sandbox == SandboxArg::None && !config.mounts() && !doors.lists.any() {
         server::alone(&config, doors)
     } else {
         supervise::run(&config, doors)

@@ -39,6 +39,11 @@ impl Kind {
                 Failure::new(format!("--shared-dir {dir}: cannot be read: {e}"))
             })?,
         };
+        if layout == Layout::Plain && share.closure.is_some() {
+            return Err(Failure::new(format!(
+                "--closure: {dir} is no Nix store ({why}); serve it without, or with --layout nix"
+            )));
+        }
         let plain = Kind::Plain { cache: share.cache };
         Ok(match (layout, share.cache) {
             (Layout::Nix, CacheArg::Auto | CacheArg::Always) => {
@@ -72,40 +77,46 @@ impl Share {
         server::Options {
             readdirplus: self.readdirplus,
             direct_io_allow_mmap: self.allow_mmap,
+            dax_min: Some(self.dax_min),
         }
     }
 }
 
-pub(crate) fn open(share: &Share, kind: Kind, root: Root, index_limit: usize) -> Outcome<Tree> {
-    let tree = match kind {
-        Kind::Nix { root_timeout } => {
-            let options = NixOptions {
-                root_timeout,
-                index_limit,
-                ..NixOptions::default()
-            };
-            NixStore::new(root.fd, options).map(|store| -> Tree { Arc::new(store) })
-        }
-        Kind::Plain { cache } => {
-            let cache = match cache {
-                CacheArg::Never => CachePolicy::Never,
-                CacheArg::Metadata => CachePolicy::Metadata,
-                CacheArg::Auto => CachePolicy::Auto,
-                CacheArg::Always => CachePolicy::Always,
-            };
-            let options = PlainOptions {
-                cache,
-                ..PlainOptions::default()
-            };
-            PlainTree::new(root.fd, options).map(|tree| -> Tree { Arc::new(tree) })
-        }
+pub(crate) fn open_store(
+    share: &Share,
+    root_timeout: Duration,
+    root: Root,
+    index_limit: usize,
+) -> Outcome<Arc<NixStore>> {
+    let options = NixOptions {
+        root_timeout,
+        index_limit,
+        ..NixOptions::default()
     };
-    tree.map_err(|e| {
-        Failure::new(format!(
-            "--shared-dir {}: cannot be served: {e}",
-            share.dir.display()
-        ))
-    })
+    let store = NixStore::new(root.fd, options).map_err(|e| cannot_be_served(share, &e))?;
+    Ok(Arc::new(store))
+}
+
+pub(crate) fn open_plain(share: &Share, cache: CacheArg, root: Root) -> Outcome<Tree> {
+    let cache = match cache {
+        CacheArg::Never => CachePolicy::Never,
+        CacheArg::Metadata => CachePolicy::Metadata,
+        CacheArg::Auto => CachePolicy::Auto,
+        CacheArg::Always => CachePolicy::Always,
+    };
+    let options = PlainOptions {
+        cache,
+        ..PlainOptions::default()
+    };
+    let tree = PlainTree::new(root.fd, options).map_err(|e| cannot_be_served(share, &e))?;
+    Ok(Arc::new(tree))
+}
+
+fn cannot_be_served(share: &Share, e: &std::io::Error) -> Failure {
+    Failure::new(format!(
+        "--shared-dir {}: cannot be served: {e}",
+        share.dir.display()
+    ))
 }
 
 /// Ends the serving of one share.
@@ -147,6 +158,7 @@ pub(crate) fn prepare(
         server: share.server_options(),
         pool: pool.clone(),
         poll: config.poll,
+        dax: share.dax,
         ..DeviceOptions::default()
     };
     let device = Device::new(tree, options).map_err(failed)?;

@@ -3,7 +3,9 @@
 //! when no client is left.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,8 +13,10 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use virtiofs::store::{Closure, NixStore};
 use virtiofs::vhost::Pool;
 
+use crate::closure::channel::Inbox;
 use crate::config::{Config, Share};
 use crate::doors::{Door, Doors};
 use crate::failure::{Failure, Outcome};
@@ -29,12 +33,50 @@ pub(crate) fn alone(config: &Config, doors: Doors) -> Outcome<u8> {
     let Doors {
         doors,
         roots,
+        closures,
         files,
+        ..
     } = doors;
-    let code = serve_all(config, doors, roots, true, notify::ready)?;
+    let shown = Shown {
+        closures: closures
+            .into_iter()
+            .map(|chosen| Some(chosen?.set))
+            .collect(),
+        changes: None,
+    };
+    let code = serve_all(config, doors, roots, shown, true, notify::ready)?;
     notify::stopping();
     drop(files);
     Ok(code)
+}
+
+/// What is shown of each share's store.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// `None`: all.
+    pub(crate) closures: Vec<Option<Closure>>,
+    /// Where changes come from.
+    pub(crate) changes: Option<Inbox>,
+}
+
+impl Shown {
+    /// Takes what has come.
+    fn change(&mut self) {
+        let Some(changes) = &mut self.changes else {
+            return;
+        };
+        let closures = &self.closures;
+        let open = changes.take(|share, names| {
+            if let Some(Some(closure)) = closures.get(share)
+                && let Err(e) = closure.replace(names)
+            {
+                log::error!("--closure: {e}");
+            }
+        });
+        if !open {
+            self.changes = None;
+        }
+    }
 }
 
 /// The server as the child of a supervisor.
@@ -42,10 +84,11 @@ pub(crate) fn inside(
     config: &Config,
     doors: Vec<Door>,
     mut roots: Vec<Root>,
+    shown: Shown,
     ready: OwnedFd,
 ) -> Outcome<u8> {
     sandbox::leave_host(config, &mut roots)?;
-    serve_all(config, doors, roots, false, || {
+    serve_all(config, doors, roots, shown, false, || {
         let _ = rustix::io::write(&ready, &[1]);
         drop(ready);
     })
@@ -55,6 +98,7 @@ fn serve_all(
     config: &Config,
     doors: Vec<Door>,
     roots: Vec<Root>,
+    mut shown: Shown,
     alone: bool,
     ready: impl FnOnce(),
 ) -> Outcome<u8> {
@@ -72,9 +116,15 @@ fn serve_all(
         .iter()
         .zip(&roots)
         .any(|(kind, root)| kind.needs_read_all(root));
-    sandbox::lock(config.seccomp, read_all, alone)?;
+    sandbox::lock(config, read_all, alone)?;
 
-    let trees = trees(&config.shares, kinds, roots, config.index_limit)?;
+    let trees = trees(
+        &config.shares,
+        kinds,
+        roots,
+        &shown.closures,
+        config.index_limit,
+    )?;
     let trouble = Arc::new(AtomicBool::new(false));
     let pool = Pool::default();
     let mut stops = Vec::new();
@@ -100,7 +150,7 @@ fn serve_all(
         running += 1;
     }
     ready();
-    wait(&signals, &ended, running, &stops);
+    wait(&signals, &ended, running, &stops, &mut shown);
     Ok(u8::from(trouble.load(Ordering::Relaxed)))
 }
 
@@ -120,19 +170,23 @@ impl Drop for End {
 }
 
 /// Until all shares' threads have ended, or a signal came and they had their time to end.
-fn wait(signals: &Signals, ended: &OwnedFd, mut running: u64, stops: &[Stop]) {
+fn wait(signals: &Signals, ended: &OwnedFd, mut running: u64, stops: &[Stop], shown: &mut Shown) {
     let mut stopping = false;
     while running > 0 {
-        let mut polled = [
+        let mut polled = vec![
             PollFd::new(ended, PollFlags::IN),
             PollFd::new(signals, PollFlags::IN),
         ];
+        let changes = shown.changes.as_ref().map(Inbox::fd);
+        polled.extend(changes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let patience = Timespec::try_from(PATIENCE).ok();
         if poll(&mut polled, patience.as_ref().filter(|_| stopping)) == Ok(0) {
             log::warn!("requests at work did not end in time");
             return;
         }
-        if !polled[0].revents().is_empty() {
+        let has_ended = !polled[0].revents().is_empty();
+        shown.change();
+        if has_ended {
             let mut count = [0_u8; 8];
             if rustix::io::read(ended, &mut count) == Ok(8) {
                 running = running.saturating_sub(u64::from_ne_bytes(count));
@@ -151,19 +205,30 @@ fn trees(
     shares: &[Share],
     kinds: Vec<Kind>,
     roots: Vec<Root>,
+    closures: &[Option<Closure>],
     index_limit: usize,
 ) -> Outcome<Vec<Tree>> {
-    let mut made: HashMap<(std::path::PathBuf, Kind), Tree> = HashMap::new();
+    let mut made: HashMap<(PathBuf, Duration), Arc<NixStore>> = HashMap::new();
     let mut trees = Vec::new();
-    for ((share, kind), root) in shares.iter().zip(kinds).zip(roots) {
-        let key = (root.path.clone(), kind);
-        let tree = match (made.get(&key), kind) {
-            // One index for all. A plain tree remembers what its one client knows.
-            (Some(tree), Kind::Nix { .. }) => tree.clone(),
-            _ => serve::open(share, kind, root, index_limit)?,
+    for (((share, kind), root), closure) in shares.iter().zip(kinds).zip(roots).zip(closures) {
+        let root_timeout = match kind {
+            Kind::Nix { root_timeout } => root_timeout,
+            // A plain tree remembers what its one client knows.
+            Kind::Plain { cache } => {
+                trees.push(serve::open_plain(share, cache, root)?);
+                continue;
+            }
         };
-        made.insert(key, tree.clone());
-        trees.push(tree);
+        let store = match made.entry((root.path.clone(), root_timeout)) {
+            Entry::Occupied(made) => Arc::clone(made.get()),
+            Entry::Vacant(place) => {
+                Arc::clone(place.insert(serve::open_store(share, root_timeout, root, index_limit)?))
+            }
+        };
+        trees.push(match closure {
+            Some(closure) => Arc::new(store.restricted_to(closure)),
+            None => store,
+        });
     }
     Ok(trees)
 }

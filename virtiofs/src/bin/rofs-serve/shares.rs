@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use serde::Deserialize;
 
-use crate::args::{CacheArg, LayoutArg, ShareArgs};
+use crate::args::{CacheArg, DaxArg, LayoutArg, ShareArgs, size};
 use crate::failure::{Outcome, fail};
 
 /// One share as described, with nothing checked. Also a `[[share]]` table of the file.
@@ -25,9 +25,39 @@ pub(crate) struct RawShare {
     pub(crate) layout: Option<LayoutArg>,
     pub(crate) cache: Option<CacheArg>,
     pub(crate) root_timeout: Option<f64>,
+    pub(crate) closure: Option<Vec<PathBuf>>,
+    pub(crate) nix_database: Option<PathBuf>,
     pub(crate) allow_mmap: Option<bool>,
     pub(crate) no_readdirplus: Option<bool>,
     pub(crate) queues: Option<u16>,
+    pub(crate) dax: Option<DaxArg>,
+    pub(crate) window: Option<Size>,
+    pub(crate) dax_min: Option<Size>,
+}
+
+/// A number of bytes; in the file a number, or a text as on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "SizeText")]
+pub(crate) struct Size(pub(crate) u64);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SizeText {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<SizeText> for Size {
+    type Error = String;
+
+    fn try_from(text: SizeText) -> Result<Size, String> {
+        match text {
+            SizeText::Number(bytes) => Ok(Size(bytes)),
+            SizeText::Text(text) => size(&text)
+                .map(Size)
+                .map_err(|why| format!("{text}: {why}")),
+        }
+    }
 }
 
 /// One option of a share, in the order of the command line.
@@ -41,9 +71,14 @@ enum Setting {
     Layout(LayoutArg),
     Cache(CacheArg),
     RootTimeout(f64),
+    Closure(Vec<PathBuf>),
+    NixDatabase(PathBuf),
     AllowMmap(bool),
     NoReaddirplus(bool),
     Queues(u16),
+    Dax(DaxArg),
+    Window(Size),
+    DaxMin(Size),
 }
 
 impl Setting {
@@ -69,9 +104,14 @@ impl RawShare {
             Setting::Layout(_) => self.layout.is_some(),
             Setting::Cache(_) => self.cache.is_some(),
             Setting::RootTimeout(_) => self.root_timeout.is_some(),
+            Setting::Closure(_) => self.closure.is_some(),
+            Setting::NixDatabase(_) => self.nix_database.is_some(),
             Setting::AllowMmap(_) => self.allow_mmap.is_some(),
             Setting::NoReaddirplus(_) => self.no_readdirplus.is_some(),
             Setting::Queues(_) => self.queues.is_some(),
+            Setting::Dax(_) => self.dax.is_some(),
+            Setting::Window(_) => self.window.is_some(),
+            Setting::DaxMin(_) => self.dax_min.is_some(),
         }
     }
 
@@ -85,9 +125,15 @@ impl RawShare {
             Setting::Layout(v) => self.layout = Some(v),
             Setting::Cache(v) => self.cache = Some(v),
             Setting::RootTimeout(v) => self.root_timeout = Some(v),
+            // With one share, this is more of the same.
+            Setting::Closure(v) => self.closure.get_or_insert_default().extend(v),
+            Setting::NixDatabase(v) => self.nix_database = Some(v),
             Setting::AllowMmap(v) => self.allow_mmap = Some(v),
             Setting::NoReaddirplus(v) => self.no_readdirplus = Some(v),
             Setting::Queues(v) => self.queues = Some(v),
+            Setting::Dax(v) => self.dax = Some(v),
+            Setting::Window(v) => self.window = Some(v),
+            Setting::DaxMin(v) => self.dax_min = Some(v),
         }
     }
 }
@@ -146,10 +192,29 @@ fn in_order(matches: &ArgMatches, args: &ShareArgs) -> Vec<Setting> {
     );
     add("allow_mmap", each(&args.allow_mmap, Setting::AllowMmap));
     add(
+        "nix_database",
+        each(&args.nix_database, Setting::NixDatabase),
+    );
+    add(
         "no_readdirplus",
         each(&args.no_readdirplus, Setting::NoReaddirplus),
     );
     add("queues", each(&args.queues, Setting::Queues));
+    add("dax", each(&args.dax, Setting::Dax));
+    add("window", each(&args.window, |n| Setting::Window(Size(n))));
+    add("dax_min", each(&args.dax_min, |n| Setting::DaxMin(Size(n))));
+    // One option, several values.
+    if let (Some(mut indices), Some(occurrences)) = (
+        matches.indices_of("closure"),
+        matches.get_occurrences::<PathBuf>("closure"),
+    ) {
+        for occurrence in occurrences {
+            let values: Vec<PathBuf> = occurrence.cloned().collect();
+            if let Some(last) = indices.nth(values.len().saturating_sub(1)) {
+                all.push((last, Setting::Closure(values)));
+            }
+        }
+    }
     all.sort_by_key(|(index, _)| *index);
     all.into_iter().map(|(_, setting)| setting).collect()
 }
@@ -189,6 +254,19 @@ mod tests {
         assert_eq!(got[1].shared_dir, Some(PathBuf::from("/b")));
         assert_eq!(got[2].mount, Some(PathBuf::from("/m")));
         assert_eq!(got[2].allow_mmap, None);
+    }
+
+    #[test]
+    fn closures_of_several_paths() {
+        let paths = |all: &[&str]| Some(all.iter().map(PathBuf::from).collect::<Vec<_>>());
+        let got = shares("--closure /a /b --socket-path s --closure /c").unwrap();
+        assert_eq!(got.len(), 1);
+        assert_eq!(got[0].closure, paths(&["/a", "/b", "/c"]));
+        // The second belongs to the second share, though its socket comes later.
+        let got = shares("--closure /a /b --socket-path s --closure /c --socket-path t").unwrap();
+        assert_eq!(got.len(), 2);
+        assert_eq!(got[0].closure, paths(&["/a", "/b"]));
+        assert_eq!(got[1].closure, paths(&["/c"]));
     }
 
     #[test]

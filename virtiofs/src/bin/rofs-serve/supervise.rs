@@ -10,12 +10,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
+use crate::closure::channel::{self, Inbox, Outbox};
+use crate::closure::watch::Watcher;
 use crate::config::Config;
 use crate::doors::{Door, Doors};
 use crate::failure::{Failure, Outcome};
 use crate::listen::SocketFile;
 use crate::sandbox::namespace::{self, Side};
 use crate::sandbox::{self, caps, idmap};
+use crate::server::Shown;
 use crate::signals::{STOP, Signals};
 use crate::{REFUSED, notify, server, tell};
 
@@ -29,20 +32,29 @@ pub(crate) fn run(config: &Config, doors: Doors) -> Outcome<u8> {
     };
     let (go_in, go_out) = pipe()?;
     let (ready_in, ready_out) = pipe()?;
+    let (changes_in, changes_out) = channel::pair()?;
     let new_user = sandbox::needs_user_namespace(config);
     match namespace::fork(config.sandbox, new_user)? {
         Side::Child => {
-            drop((go_out, ready_in));
-            std::process::exit(child(config, doors, go_in, ready_out).into())
+            drop((go_out, ready_in, changes_out));
+            std::process::exit(child(config, doors, go_in, ready_out, changes_in).into())
         }
         Side::Parent(pid) => {
-            drop((go_in, ready_out));
-            parent(config, doors, pid, go_out, ready_in, new_user)
+            drop((go_in, ready_out, changes_in));
+            let pipes = (go_out, ready_in, changes_out);
+            parent(config, doors, pid, pipes, new_user)
         }
     }
 }
 
-fn child(config: &Config, doors: Doors, go: OwnedFd, ready: OwnedFd) -> u8 {
+fn child(config: &Config, doors: Doors, go: OwnedFd, ready: OwnedFd, changes: Inbox) -> u8 {
+    let watches_lists = doors.lists.any();
+    drop(doors.lists);
+    let closures = doors.closures.into_iter();
+    let shown = Shown {
+        closures: closures.map(|chosen| Some(chosen?.set)).collect(),
+        changes: watches_lists.then_some(changes),
+    };
     // What the parent will remove is not for this process to remove too.
     doors.files.into_iter().for_each(SocketFile::leave);
     for door in &doors.doors {
@@ -57,7 +69,7 @@ fn child(config: &Config, doors: Doors, go: OwnedFd, ready: OwnedFd) -> u8 {
             let told = rustix::io::read(&go, &mut [0_u8; 1]) == Ok(1);
             drop(go);
             if told {
-                server::inside(config, doors.doors, doors.roots, ready)
+                server::inside(config, doors.doors, doors.roots, shown, ready)
             } else {
                 Ok(REFUSED)
             }
@@ -72,14 +84,19 @@ fn parent(
     config: &Config,
     doors: Doors,
     child: Pid,
-    go: OwnedFd,
-    ready: OwnedFd,
+    (go, ready, changes): (OwnedFd, OwnedFd, Outbox),
     new_user: bool,
 ) -> Outcome<u8> {
     // A connection must end when the child closes it, so no copy may stay here. Mounts do.
-    let mut doors = doors;
-    doors.doors.retain(|door| matches!(door, Door::Mount(_)));
-    doors.roots.clear();
+    let Doors {
+        mut doors,
+        roots,
+        closures,
+        lists,
+        files,
+    } = doors;
+    doors.retain(|door| matches!(door, Door::Mount(_)));
+    let mut watcher = Watcher::new(lists, closures, roots, changes);
     let started = (|| {
         if new_user {
             idmap::write(child, &config.uid_map, &config.gid_map)?;
@@ -96,7 +113,11 @@ fn parent(
         Ok(signals)
     })();
     match started {
-        Ok(signals) => Ok(watch(child, &signals, ready)),
+        Ok(signals) => {
+            let code = watch(child, &signals, ready, &mut watcher);
+            drop((doors, files));
+            Ok(code)
+        }
         Err(failure) => {
             drop(go);
             let _ = kill_process(child, Signal::KILL);
@@ -107,7 +128,7 @@ fn parent(
 }
 
 /// Until the child has ended.
-fn watch(child: Pid, signals: &Signals, ready: OwnedFd) -> u8 {
+fn watch(child: Pid, signals: &Signals, ready: OwnedFd, watcher: &mut Watcher) -> u8 {
     let mut ready = Some(ready);
     let mut deadline: Option<Instant> = None;
     loop {
@@ -121,10 +142,14 @@ fn watch(child: Pid, signals: &Signals, ready: OwnedFd) -> u8 {
                 .as_ref()
                 .map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)),
         );
+        let to_poll = |fd, flags| PollFd::from_borrowed_fd(fd, flags);
+        polled.extend(watcher.fd().map(|fd| to_poll(fd, PollFlags::IN)));
+        polled.extend(watcher.outgoing().map(|fd| to_poll(fd, PollFlags::OUT)));
         let timeout = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         let came = poll(&mut polled, timeout.as_ref());
-        let news = polled.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        let news = ready.is_some() && polled.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        watcher.work();
         if came == Ok(0) {
             log::error!("the server does not stop; killing it");
             let _ = kill_process(child, Signal::KILL);

@@ -10,13 +10,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::fs::{NodeId, Timestamp};
 use crate::store::host::Identity;
 
-/// Files that are remembered. Beyond that it is begun anew: a file may then be two nodes, and one
-/// whose first name is gone may have to be looked up again.
-const LIMIT: usize = 1 << 20;
+/// What remembering one file takes, in bytes, with the slack of hash tables.
+const FILE: usize = 128;
 
 /// Shared by all store paths of a store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Links {
+    /// Files that are remembered. Beyond that it is begun anew: a file may then be two nodes, and
+    /// one whose first name is gone may have to be looked up again.
+    limit: usize,
     state: Mutex<State>,
 }
 
@@ -28,6 +30,14 @@ struct State {
 }
 
 impl Links {
+    /// Takes about so many bytes at most.
+    pub(super) fn new(bytes: usize) -> Links {
+        Links {
+            limit: bytes / FILE,
+            state: Mutex::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -39,7 +49,7 @@ impl Links {
             return own;
         }
         let mut state = self.lock();
-        if state.first.len() >= LIMIT {
+        if state.first.len() >= self.limit {
             *state = State::default();
         }
         let first = match state.first.entry(file) {
@@ -67,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_first_name_counts() {
-        let links = Links::default();
+        let links = Links::new(1 << 20);
         let file = |ino, secs| Identity {
             ino,
             born: Timestamp { secs, nanos: 0 },
@@ -85,5 +95,17 @@ mod tests {
         );
         assert_eq!(id(file(2, 0), 40, 1), 40);
         assert_eq!(id(file(2, 0), 50, 1), 50, "no time of birth, no certainty");
+    }
+    #[test]
+    fn there_is_an_end_to_what_is_remembered() {
+        let links = Links::new(10 * FILE);
+        for ino in 0..1000 {
+            let file = Identity {
+                ino,
+                born: Timestamp { secs: 1, nanos: 0 },
+            };
+            links.id_of(file, NodeId(ino), NodeId(0));
+            assert!(links.lock().first.len() <= 10);
+        }
     }
 }

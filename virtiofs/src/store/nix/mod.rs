@@ -2,6 +2,8 @@
 //! A Nix store: below a settled path everything is final, and only the root lives.
 
 mod append;
+mod background;
+mod closure;
 mod index;
 mod links;
 mod live;
@@ -12,14 +14,19 @@ mod root;
 mod settled;
 mod table;
 mod usage;
+mod view;
+
+pub use closure::{Closure, NotAStorePath};
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::index::Place;
+use self::background::Background;
+use self::index::{Ids, Place};
 use self::path::{Known, StorePath, settled_entry};
 use self::root::Root;
+use self::view::View;
 use super::files::{self, FileCache};
 use super::host::{self, Open};
 use super::listing::{Listing, ListingCache, put_dots};
@@ -47,6 +54,9 @@ pub struct NixOptions {
     /// How many bytes the index may take. Store paths that were not used for longest are dropped
     /// from it, as a whole, and read again when somebody asks for them.
     pub index_limit: usize,
+    /// Read the rest of a store path in the background once somebody has looked into it, while the
+    /// index takes less than half of its limit.
+    pub read_ahead: bool,
 }
 
 impl Default for NixOptions {
@@ -55,6 +65,7 @@ impl Default for NixOptions {
             root_timeout: Duration::from_secs(1),
             open_files: files::DEFAULT_LIMIT,
             index_limit: 1 << 30,
+            read_ahead: true,
         }
     }
 }
@@ -67,30 +78,66 @@ impl Default for NixOptions {
 /// Node ids mean the same after a restart.
 #[derive(Debug)]
 pub struct NixStore {
-    root: Root,
-    files: FileCache,
-    listings: ListingCache,
+    root: Arc<Root>,
+    files: Arc<FileCache>,
+    listings: Arc<ListingCache>,
+    background: Option<Arc<Background>>,
+    view: View,
 }
 
 impl NixStore {
     /// Serves the store whose directory is `root` (see [`open_root`](super::open_root)).
     ///
     /// # Errors
-    /// If `root` cannot be looked at.
+    /// If `root` cannot be looked at, or no thread can be started.
     pub fn new(root: OwnedFd, options: NixOptions) -> std::io::Result<NixStore> {
         let root = Root::new(root, options.root_timeout, options.index_limit);
         root.attr()
             .map_err(|errno| std::io::Error::from_raw_os_error(errno.raw()))?;
+        let start = || {
+            let (places, usage) = (Arc::clone(root.places()), Arc::clone(root.usage()));
+            Background::start(places, usage, options.index_limit / 2)
+        };
+        let background = options.read_ahead.then(start).transpose()?;
         Ok(NixStore {
-            root,
-            files: FileCache::new(options.open_files),
-            listings: ListingCache::new(),
+            root: Arc::new(root),
+            files: Arc::new(FileCache::new(options.open_files)),
+            listings: Arc::new(ListingCache::new()),
+            background: background.map(Arc::new),
+            view: View::default(),
         })
+    }
+
+    /// The same store, with the same index, in which there is only what `closure` names. To a
+    /// client that has only this instance, any other path is as if it was not there: it cannot be
+    /// named or listed, a node id in it is ESTALE, and neither the root's attributes nor `statfs`
+    /// tell that there is more. What a client has cached it has.
+    ///
+    /// A file with several names is one node for each of them here.
+    #[must_use]
+    pub fn restricted_to(&self, closure: &Closure) -> NixStore {
+        NixStore {
+            root: Arc::clone(&self.root),
+            files: Arc::clone(&self.files),
+            listings: Arc::clone(&self.listings),
+            background: self.background.clone(),
+            view: View::of(closure),
+        }
     }
 
     /// Bytes the index takes.
     pub fn index_size(&self) -> usize {
         self.root.index_size()
+    }
+
+    /// Somebody has waited for directory `dir` of `path`.
+    fn has_grown(&self, path: &Arc<StorePath>, dir: NodeId) {
+        self.root.keep_within_limit(path.id());
+        if let Some(background) = &self.background
+            && path.has_read(dir)
+        {
+            background.read(path);
+        }
     }
 
     fn list_live(
@@ -122,7 +169,10 @@ impl NixStore {
         if !call.may_block {
             return Err(Errno::AGAIN);
         }
-        let listing = self.listings.get(NodeId::ROOT, from, || self.root.list())?;
+        let listing = match self.view.listing() {
+            Some(listing) => listing,
+            None => self.listings.get(NodeId::ROOT, from, || self.root.list())?,
+        };
         listing.put(from, out, |listed| self.root.look(&listed.name), |_| {})?;
         self.root.keep_within_limit(NodeId::ROOT);
         Ok(())
@@ -130,7 +180,7 @@ impl NixStore {
 
     /// A regular file, open for reading, and its size if that is final.
     fn file(&self, call: Call, node: NodeId) -> FsResult<(Arc<OwnedFd>, Option<u64>)> {
-        let path = self.root.path_of(call, node)?;
+        let path = self.root.path_of(call, &self.view, node)?;
         let size = match path.known(node).ok_or(Errno::STALE)? {
             Known::Settled(_, settled) => match settled.kind() {
                 FileKind::Regular if node != path.id() => Some(settled.size()),
@@ -145,7 +195,8 @@ impl NixStore {
             let opened = path.open(call, self.root.places(), node, Open::File);
             let (file, stat) = match opened {
                 Err(Errno::STALE) if call.may_block => {
-                    let other = self.root.other_path_of(call, node).ok_or(Errno::STALE)?;
+                    let other = self.root.other_path_of(call, &self.view, node);
+                    let other = other.ok_or(Errno::STALE)?;
                     other.open(call, self.root.places(), node, Open::File)?
                 }
                 Err(Errno::STALE) => return Err(Errno::AGAIN),
@@ -168,38 +219,34 @@ impl ReadFs for NixStore {
 
     fn lookup(&self, call: Call, parent: NodeId, name: Name<'_>) -> FsResult<Found> {
         if parent == NodeId::ROOT {
-            let found = self.root.lookup(name)?;
+            let found = self.root.lookup(&self.view, name)?;
             if let Found::Entry(entry) = &found {
                 self.root.keep_within_limit(entry.node);
             }
             return Ok(found);
         }
-        if let Some(entry) = self.root.peek_child(parent, name) {
-            return Ok(Found::Entry(entry));
-        }
-        let warm = |path: &StorePath, dir| path.find_settled(dir, name);
-        if let Some(found) = self.root.peek(parent, warm) {
+        if let Some(found) = self.root.peek_child(&self.view, parent, name) {
             return Ok(found);
         }
-        let path = self.root.path_of(call, parent)?;
-        let found = path.lookup(call, self.root.places(), parent, name);
-        self.root.keep_within_limit(path.id());
+        let path = self.root.path_of(call, &self.view, parent)?;
+        let found = path.lookup(call, self.root.places(), self.view.ids(), parent, name);
+        self.has_grown(&path, parent);
         found
     }
 
     fn getattr(&self, call: Call, node: NodeId) -> FsResult<(Attr, Validity)> {
         if node == NodeId::ROOT {
-            return Ok((self.root.attr()?, self.root.validity()));
+            return Ok((self.view.root_attr(call, &self.root)?, self.root.validity()));
         }
         // Of a top node it is not enough that it was there once.
         let warm = |path: &StorePath, place| match place {
             Place::TOP => None,
             place => path.index().node(place).map(index::Node::attr),
         };
-        if let Some(attr) = self.root.peek(node, warm) {
+        if let Some(attr) = self.root.peek(&self.view, node, warm) {
             return Ok((attr, Validity::FOREVER));
         }
-        let path = self.root.path_of(call, node)?;
+        let path = self.root.path_of(call, &self.view, node)?;
         if node == path.id() {
             return path.top_attr(self.root.places());
         }
@@ -227,13 +274,13 @@ impl ReadFs for NixStore {
                 _ => Some(Err(Errno::INVAL)),
             }
         };
-        if let Some(result) = self.root.peek(node, warm) {
+        if let Some(result) = self.root.peek(&self.view, node, warm) {
             return result;
         }
         if !call.may_block {
             return Err(Errno::AGAIN);
         }
-        let path = self.root.path_of(call, node)?;
+        let path = self.root.path_of(call, &self.view, node)?;
         let (link, stat) = path.open(call, self.root.places(), node, Open::Place)?;
         if stat.kind != FileKind::Symlink {
             return Err(Errno::INVAL);
@@ -253,19 +300,19 @@ impl ReadFs for NixStore {
         }
         let warm = |path: &StorePath, place: Place| {
             let block = path.index().entries(place)?;
-            list_settled(path, place, block, from, out);
+            list_settled(path, place, block, self.view.ids(), from, out);
             Some(())
         };
-        if self.root.peek(dir, warm).is_some() {
+        if self.root.peek(&self.view, dir, warm).is_some() {
             return Ok(());
         }
-        let path = self.root.path_of(call, dir)?;
+        let path = self.root.path_of(call, &self.view, dir)?;
         match path.known(dir).ok_or(Errno::STALE)? {
             Known::Settled(_, node) if node.kind() != FileKind::Directory => Err(Errno::NOTDIR),
             Known::Settled(place, _) => match path.entries(call, self.root.places(), place)? {
                 Some(block) => {
-                    list_settled(&path, place, block, from, out);
-                    self.root.keep_within_limit(path.id());
+                    list_settled(&path, place, block, self.view.ids(), from, out);
+                    self.has_grown(&path, dir);
                     Ok(())
                 }
                 None => self.list_live(call, &path, dir, from, out),
@@ -305,16 +352,20 @@ impl ReadFs for NixStore {
     }
 
     fn map(&self, call: Call, node: NodeId, at: u64, len: u64) -> FsResult<Mapping> {
-        let (file, _) = self.file(call, node)?;
+        let (file, settled) = self.file(call, node)?;
         let size = host::stat_fd(file.as_fd())?.attr.size;
         Ok(Mapping {
             file,
+            fixed: settled.is_some(),
             len: size.saturating_sub(at).min(len),
         })
     }
 
     fn statfs(&self, _call: Call) -> FsResult<StatFs> {
-        statfs::of(self.root.fd())
+        match self.view.statfs() {
+            Some(numbers) => Ok(numbers),
+            None => statfs::of(self.root.fd()),
+        }
     }
 }
 
@@ -322,6 +373,7 @@ fn list_settled(
     path: &StorePath,
     place: Place,
     block: &index::Block,
+    ids: Ids,
     from: Cookie,
     out: &mut dyn DirSink,
 ) {
@@ -344,7 +396,7 @@ fn list_settled(
             kind: node.kind(),
             cookie,
         };
-        let found = wants_nodes.then(|| settled_entry(node));
+        let found = wants_nodes.then(|| settled_entry(node, node.id_as(ids, dir.id, name(index))));
         if !out.push(&entry, found.as_ref()) {
             return;
         }

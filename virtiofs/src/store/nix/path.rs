@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::index::{Block, Index, NewNode, Place, live_id, top_id};
+use super::index::{Block, Ids, Index, NewNode, Node, Place, live_id, top_id};
 use super::links::Links;
 use super::live::{LiveNode, LiveNodes};
 use super::places::Places;
@@ -36,13 +36,15 @@ pub(super) struct StorePath {
     /// Bytes of the index that `usage` knows of.
     counted: AtomicUsize,
     used: AtomicU32,
+    /// Somebody has begun to read all of it.
+    read_ahead: AtomicBool,
 }
 
 /// A node that a client named.
 #[derive(Debug)]
 pub(super) enum Known<'p> {
     /// In the index, for ever what it is.
-    Settled(Place, &'p super::index::Node),
+    Settled(Place, &'p Node),
     /// To be looked at again.
     Live(LiveNode),
 }
@@ -72,6 +74,7 @@ impl StorePath {
             adopted: Mutex::default(),
             counted: AtomicUsize::new(0),
             used: AtomicU32::new(0),
+            read_ahead: AtomicBool::new(false),
         };
         path.count();
         path.touch();
@@ -235,6 +238,7 @@ impl StorePath {
         &self,
         call: Call,
         places: &Places,
+        ids: Ids,
         parent: NodeId,
         name: Name<'_>,
     ) -> FsResult<Found> {
@@ -244,7 +248,7 @@ impl StorePath {
             Known::Live(_) => None,
         };
         if let Some(place) = settled
-            && let Some(found) = self.find_settled(place, name)
+            && let Some(found) = self.find_settled(ids, place, name)
         {
             return Ok(found);
         }
@@ -254,7 +258,7 @@ impl StorePath {
         let (dir, before) = self.open(call, places, parent, Open::Directory)?;
         if let Some(place) = settled
             && self.read_settled(place, dir.as_fd(), &before)?.is_some()
-            && let Some(found) = self.find_settled(place, name)
+            && let Some(found) = self.find_settled(ids, place, name)
         {
             return Ok(found);
         }
@@ -265,19 +269,19 @@ impl StorePath {
         }
     }
 
-    /// The entry `name` of the directory `dir`, if the index knows that there is one.
-    pub(super) fn known_child(&self, dir: NodeId, name: Name<'_>) -> Option<Entry> {
-        let node = self.index.get()?.known_child(dir, name.as_bytes())?;
-        self.touch();
-        Some(settled_entry(node))
+    /// Answer from the index, if it knows what is in the directory at `dir`.
+    fn find_settled(&self, ids: Ids, dir: Place, name: Name<'_>) -> Option<Found> {
+        let (index, name) = (self.index(), name.as_bytes());
+        let child = index.child(dir, name)?;
+        Some(settled_found(ids, child, index.node(dir)?.id, name))
     }
 
-    /// Answer from the index, if it knows what is in the directory.
-    pub(super) fn find_settled(&self, dir: Place, name: Name<'_>) -> Option<Found> {
-        Some(match self.index().child(dir, name.as_bytes())? {
-            Some(node) => Found::Entry(settled_entry(node)),
-            None => Found::Negative(Validity::FOREVER),
-        })
+    /// Answer from the index, if it knows what is in the directory `dir`.
+    pub(super) fn find_child(&self, ids: Ids, dir: NodeId, name: Name<'_>) -> Option<Found> {
+        let name = name.as_bytes();
+        let child = self.index.get()?.child_of(dir, name)?;
+        self.touch();
+        Some(settled_found(ids, child, dir, name))
     }
 
     /// Looks at `name` in a directory that may still change.
@@ -360,23 +364,45 @@ impl StorePath {
 
     /// Reads directories until the node with this id turns up, or there are none left.
     pub(super) fn search(&self, places: &Places, id: NodeId) -> bool {
+        self.read_all(places, || self.find(id).is_some());
+        self.find(id).is_some()
+    }
+
+    /// Reads all directories that are not in the index yet, until it is `enough`. The last of each
+    /// directory come first: a client that walks the tree at the same time begins at the other
+    /// end, so that the two do not read the same directories all the way.
+    pub(super) fn read_all(&self, places: &Places, mut enough: impl FnMut() -> bool) {
         let mut dirs = vec![Place::TOP];
         while let Some(place) = dirs.pop() {
-            if self.find(id).is_some() {
-                return true;
+            if enough() {
+                return;
             }
-            let Some(node) = self.index().node(place) else {
-                continue;
-            };
-            if node.kind() != FileKind::Directory {
+            let is_dir = |node: &Node| node.kind() == FileKind::Directory;
+            if !self.index().node(place).is_some_and(is_dir) {
                 continue;
             }
             let Ok(Some(block)) = self.entries(Call::WAIT, places, place) else {
                 continue;
             };
-            dirs.extend(block.nodes().iter().filter_map(|node| self.find(node.id)));
+            let below = block.nodes().iter().filter(|node| is_dir(node));
+            dirs.extend(below.filter_map(|node| self.find(node.id)));
         }
-        self.find(id).is_some()
+    }
+
+    /// Whether the index knows what is in the directory with this id.
+    pub(super) fn has_read(&self, dir: NodeId) -> bool {
+        let place = self.find(dir);
+        place.is_some_and(|place| self.index().entries(place).is_some())
+    }
+
+    /// Whether it is up to the caller to have the rest of the path read: true once.
+    pub(super) fn begin_read_ahead(&self) -> bool {
+        !self.read_ahead.swap(true, Ordering::Relaxed)
+    }
+
+    /// The rest of the path was not read after all.
+    pub(super) fn give_up_read_ahead(&self) {
+        self.read_ahead.store(false, Ordering::Relaxed);
     }
 }
 
@@ -386,13 +412,21 @@ impl Drop for StorePath {
     }
 }
 
-/// What the index says of a node.
-pub(super) fn settled_entry(node: &super::index::Node) -> Entry {
+/// What the index says of a node, which goes by `id`.
+pub(super) fn settled_entry(node: &Node, id: NodeId) -> Entry {
     Entry {
-        node: node.id,
+        node: id,
         attr: node.attr(),
         entry_validity: Validity::FOREVER,
         attr_validity: Validity::FOREVER,
+    }
+}
+
+/// The same as the answer to a lookup of `name` in the directory `dir`, which is known.
+fn settled_found(ids: Ids, child: Option<&Node>, dir: NodeId, name: &[u8]) -> Found {
+    match child {
+        Some(node) => Found::Entry(settled_entry(node, node.id_as(ids, dir, name))),
+        None => Found::Negative(Validity::FOREVER),
     }
 }
 
@@ -449,7 +483,7 @@ mod tests {
 
         let places = Places::new(crate::store::open_root(dir.path()).unwrap());
         let stat = host::stat_at(places.root(), c"top").unwrap();
-        let path = StorePath::new(c"top", &stat, Arc::default(), Arc::default());
+        let path = StorePath::new(c"top", &stat, Arc::default(), Arc::new(Links::new(0)));
         let (fd, before) = path
             .open(Call::WAIT, &places, path.id(), Open::Directory)
             .unwrap();

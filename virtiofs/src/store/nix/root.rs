@@ -3,35 +3,62 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::index::{Place, name_tag, path_tag, top_id};
+use super::index::{Ids, Place, name_tag, path_tag, top_id};
 use super::links::Links;
 use super::naming;
 use super::path::{StorePath, top_attr};
 use super::places::Places;
 use super::settled::is_settled;
 use super::usage::Usage;
+use super::view::View;
 use crate::errno::{Errno, FsResult};
 use crate::fs::{Attr, Call, Entry, FileKind, Found, Name, NodeId, Timestamp, Validity};
 use crate::store::host::{self, HostStat};
 use crate::store::listing::Listing;
 
+/// Spreads tags, which are parts of hashes themselves, over the whole word. Nobody gains by names
+/// whose tags collide: there are no more than 65,536.
+#[derive(Default)]
+struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
+
+    fn write_u16(&mut self, tag: u16) {
+        self.0 = u64::from(tag);
+    }
+
+    fn finish(&self) -> u64 {
+        // 2^64 divided by the golden ratio: "Fibonacci hashing".
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 /// All store paths whose ids begin with the same tag; hardly ever more than one or two.
 type Tagged = Arc<[Arc<StorePath>]>;
 
+/// One part in so many of the limit is for remembering files with several names.
+const LINKS_SHARE: usize = 8;
+
 /// The root directory, and the store paths somebody has asked for.
 pub(super) struct Root {
-    places: Places,
+    places: Arc<Places>,
     timeout: Duration,
     /// How many bytes the indexes may take.
     limit: usize,
     usage: Arc<Usage>,
     links: Arc<Links>,
     /// Read without locks; changed under `change`.
-    paths: papaya::HashMap<u16, Tagged>,
+    paths: papaya::HashMap<u16, Tagged, BuildHasherDefault<TagHasher>>,
     change: Mutex<()>,
     /// Names in the root and its times when they were read, for ids from before a restart.
     names: Mutex<Option<RootNames>>,
@@ -47,13 +74,14 @@ struct RootNames {
 impl Root {
     pub(super) fn new(dir: OwnedFd, timeout: Duration, limit: usize) -> Root {
         Root {
-            places: Places::new(dir),
+            places: Arc::new(Places::new(dir)),
             timeout,
-            limit,
+            limit: limit - limit / LINKS_SHARE,
             usage: Arc::default(),
-            links: Arc::default(),
+            links: Arc::new(Links::new(limit / LINKS_SHARE)),
             // What is dropped is freed at once, and not with the 31 next: it may be large.
             paths: papaya::HashMap::builder()
+                .hasher(BuildHasherDefault::default())
                 .collector(seize::Collector::new().batch_size(1))
                 .build(),
             change: Mutex::new(()),
@@ -66,8 +94,13 @@ impl Root {
     }
 
     /// What store paths are opened from.
-    pub(super) fn places(&self) -> &Places {
+    pub(super) fn places(&self) -> &Arc<Places> {
         &self.places
+    }
+
+    /// How much memory the indexes take.
+    pub(super) fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 
     /// How long anything the root says holds.
@@ -80,10 +113,10 @@ impl Root {
     }
 
     /// Looks up a store path.
-    pub(super) fn lookup(&self, name: Name<'_>) -> FsResult<Found> {
+    pub(super) fn lookup(&self, view: &View, name: Name<'_>) -> FsResult<Found> {
         // A path that does not exist may do so the next moment: no validity.
         let nothing = Found::Negative(Validity::NONE);
-        if !naming::is_store_path(name.as_bytes()) {
+        if !naming::is_store_path(name.as_bytes()) || !view.shows(name.as_bytes()) {
             return Ok(nothing);
         }
         let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
@@ -169,12 +202,12 @@ impl Root {
     }
 
     /// The store path that a node belongs to, if it knows the node.
-    fn find(&self, node: NodeId) -> Option<Arc<StorePath>> {
+    fn find(&self, view: &View, node: NodeId) -> Option<Arc<StorePath>> {
         let paths = self.paths.pin();
         let tagged = paths.get(&path_tag(node))?;
         tagged
             .iter()
-            .find(|path| path.known(node).is_some())
+            .find(|path| path.known(node).is_some() && view.shows_path(path))
             .cloned()
     }
 
@@ -182,12 +215,15 @@ impl Root {
     /// and no reference: this is the way of every warm question.
     pub(super) fn peek<R>(
         &self,
+        view: &View,
         node: NodeId,
         answer: impl FnOnce(&StorePath, Place) -> Option<R>,
     ) -> Option<R> {
         let paths = self.paths.pin();
         for path in paths.get(&path_tag(node))?.iter() {
-            if let Some(place) = path.find(node) {
+            if let Some(place) = path.find(node)
+                && view.shows_path(path)
+            {
                 path.touch();
                 return answer(path, place);
             }
@@ -195,13 +231,13 @@ impl Root {
         None
     }
 
-    /// The entry `name` of a directory, if an index knows that there is one.
-    pub(super) fn peek_child(&self, dir: NodeId, name: Name<'_>) -> Option<Entry> {
+    /// Whether there is an entry `name` in a directory, and which, if an index knows that.
+    pub(super) fn peek_child(&self, view: &View, dir: NodeId, name: Name<'_>) -> Option<Found> {
         let paths = self.paths.pin();
-        paths
-            .get(&path_tag(dir))?
-            .iter()
-            .find_map(|path| path.known_child(dir, name))
+        paths.get(&path_tag(dir))?.iter().find_map(|path| {
+            let found = path.find_child(view.ids(), dir, name)?;
+            view.shows_path(path).then_some(found)
+        })
     }
 
     /// The store path that a node belongs to. A node nobody was told of since the server started
@@ -209,8 +245,13 @@ impl Root {
     ///
     /// # Errors
     /// `ESTALE` if there is no such node (any more).
-    pub(super) fn path_of(&self, call: Call, node: NodeId) -> FsResult<Arc<StorePath>> {
-        if let Some(path) = self.find(node) {
+    pub(super) fn path_of(
+        &self,
+        call: Call,
+        view: &View,
+        node: NodeId,
+    ) -> FsResult<Arc<StorePath>> {
+        if let Some(path) = self.find(view, node) {
             return Ok(path);
         }
         if !call.may_block {
@@ -219,25 +260,35 @@ impl Root {
         let tag = path_tag(node);
         let names = self.names()?;
         let first = names.partition_point(|(other, _)| *other < tag);
-        for (_, name) in names[first..].iter().take_while(|(other, _)| *other == tag) {
+        let tagged = names[first..].iter().take_while(|(other, _)| *other == tag);
+        for (_, name) in tagged.filter(|(_, name)| view.shows(name.to_bytes())) {
             let Ok(Some(entry)) = self.look(name) else {
                 continue;
             };
-            let Some(path) = self.find(entry.node) else {
+            let Some(path) = self.find(view, entry.node) else {
                 continue;
             };
             if path.search(self.places(), node) {
                 return Ok(path);
             }
         }
-        self.other_path_of(call, node).ok_or(Errno::STALE)
+        self.other_path_of(call, view, node).ok_or(Errno::STALE)
     }
 
-    /// A store path that has another name for a node whose first name is gone.
-    pub(super) fn other_path_of(&self, call: Call, node: NodeId) -> Option<Arc<StorePath>> {
+    /// A store path that has another name for a node whose first name is gone. Where each name has
+    /// an id of its own there is none.
+    pub(super) fn other_path_of(
+        &self,
+        call: Call,
+        view: &View,
+        node: NodeId,
+    ) -> Option<Arc<StorePath>> {
+        if view.ids() == Ids::Own {
+            return None;
+        }
         self.links.others(node).into_iter().find_map(|top| {
             // A top node is nobody's link, so this goes no deeper.
-            let path = self.path_of(call, top).ok()?;
+            let path = self.path_of(call, view, top).ok()?;
             path.top_attr(self.places()).ok()?;
             path.adopt(self.places(), node).then_some(path)
         })

@@ -53,6 +53,6 @@ pub(super) fn canonical(ino: u64, kind: FileKind, size: u64, executable: bool) -
         gid: 0,
         rdev: 0,
         blksize: 4096,
-        dax: false,
+        dax: kind == FileKind::Regular,
     }
 }

@@ -10,10 +10,17 @@ use super::index::Place;
 const FIRST: usize = 16;
 const LEVELS: usize = 32;
 
+/// A slot is empty, or a place (a block and a slot in it, of [`HALF`] bits each) below 16 bits of
+/// its hash, which spare looking at places that belong to other hashes.
+const EMPTY: u64 = u64::MAX;
+const HALF: u32 = 24;
+/// What the two parts of a place must be below. One less than fits, so that none is [`EMPTY`].
+const END: u32 = (1 << HALF) - 1;
+
 /// Finds places by hash. One thread at a time inserts, any number look up.
 ///
-/// When a table is half full, one twice as large is filled beside it and takes its place; the old
-/// one stays for those who are reading it.
+/// When a table is three quarters full, one twice as large is filled beside it and takes its
+/// place; the old one stays for those who are reading it.
 #[derive(Debug)]
 pub(super) struct Table {
     levels: [OnceLock<Box<[AtomicU64]>>; LEVELS],
@@ -30,6 +37,11 @@ impl Table {
         }
     }
 
+    /// Whether places up to this one can be in a table.
+    pub(super) fn has_room_for(place: Place) -> bool {
+        place.block < END && place.slot < END
+    }
+
     /// Calls `is_it` with the places that may belong to `hash` until it says yes.
     pub(super) fn find<R>(
         &self,
@@ -40,8 +52,13 @@ impl Table {
         let mask = slots.len() - 1;
         let mut at = start(hash, mask);
         for _ in 0..slots.len() {
-            let place = Place::unpack(slots[at].load(Ordering::Acquire))?;
-            if let Some(result) = is_it(place) {
+            let slot = slots[at].load(Ordering::Acquire);
+            if slot == EMPTY {
+                return None;
+            }
+            if tag(slot) == hash_tag(hash)
+                && let Some(result) = is_it(unpack(slot))
+            {
                 return Some(result);
             }
             at = (at + 1) & mask;
@@ -49,18 +66,21 @@ impl Table {
         None
     }
 
-    /// Adds a place. Not from two threads at once. `hash_of` tells the hash of a place again.
+    /// Adds a place, for which there [is room](Self::has_room_for). Not from two threads at once.
+    /// `hash_of` tells the hash of a place again.
     pub(super) fn insert(&self, hash: u64, place: Place, hash_of: impl Fn(Place) -> Option<u64>) {
         let used = self.used.load(Ordering::Relaxed);
         let mut level = self.current.load(Ordering::Relaxed);
         let slots = self.levels[level].get_or_init(|| empty(FIRST));
-        if (used + 1) * 2 > slots.len() && level + 1 < LEVELS {
+        if (used + 1) * 4 > slots.len() * 3 && level + 1 < LEVELS {
             level += 1;
             let larger = self.levels[level].get_or_init(|| empty(slots.len() * 2));
             for slot in slots.iter() {
-                let Some(old) = Place::unpack(slot.load(Ordering::Relaxed)) else {
+                let slot = slot.load(Ordering::Relaxed);
+                if slot == EMPTY {
                     continue;
-                };
+                }
+                let old = unpack(slot);
                 if let Some(hash) = hash_of(old) {
                     put(larger, hash, old);
                 }
@@ -88,16 +108,38 @@ const fn start(hash: u64, mask: usize) -> usize {
     hash as usize & mask
 }
 
+/// Neither the bits that [`start`] uses nor those that all nodes of a store path share.
+const fn hash_tag(hash: u64) -> u64 {
+    hash >> 32 & 0xffff
+}
+
+const fn tag(slot: u64) -> u64 {
+    slot >> (2 * HALF)
+}
+
+const fn pack(hash: u64, place: Place) -> u64 {
+    hash_tag(hash) << (2 * HALF) | (place.block as u64) << HALF | place.slot as u64
+}
+
+#[allow(clippy::cast_possible_truncation)] // the two parts
+const fn unpack(slot: u64) -> Place {
+    let half = (1 << HALF) - 1;
+    Place {
+        block: (slot >> HALF & half) as u32,
+        slot: (slot & half) as u32,
+    }
+}
+
 fn empty(len: usize) -> Box<[AtomicU64]> {
-    (0..len).map(|_| AtomicU64::new(Place::NOWHERE)).collect()
+    (0..len).map(|_| AtomicU64::new(EMPTY)).collect()
 }
 
 fn put(slots: &[AtomicU64], hash: u64, place: Place) {
     let mask = slots.len() - 1;
     let mut at = start(hash, mask);
     for _ in 0..slots.len() {
-        if slots[at].load(Ordering::Relaxed) == Place::NOWHERE {
-            slots[at].store(place.pack(), Ordering::Release);
+        if slots[at].load(Ordering::Relaxed) == EMPTY {
+            slots[at].store(pack(hash, place), Ordering::Release);
             return;
         }
         at = (at + 1) & mask;
@@ -133,5 +175,24 @@ mod tests {
             );
         }
         assert_eq!(table.find(1, Some), None);
+    }
+    #[test]
+    fn the_last_place_is_a_place() {
+        let last = Place {
+            block: END - 1,
+            slot: END - 1,
+        };
+        assert!(Table::has_room_for(last));
+        assert!(!Table::has_room_for(Place {
+            block: END,
+            slot: 0
+        }));
+        assert!(!Table::has_room_for(Place {
+            block: 0,
+            slot: END
+        }));
+        let table = Table::new();
+        table.insert(u64::MAX, last, |_| Some(u64::MAX));
+        assert_eq!(table.find(u64::MAX, Some), Some(last));
     }
 }

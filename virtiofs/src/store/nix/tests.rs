@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The store as it lives: paths appear, settle, are optimised, collected and added again.
 
+mod closure;
+
 use super::*;
 use crate::fs::Entry;
 use rustix::fs::{AtFlags, Timespec, Timestamps};
@@ -34,7 +36,7 @@ fn settle_one(path: &Path) {
 }
 
 /// From the top down.
-fn settle(path: &Path) {
+pub(super) fn settle(path: &Path) {
     settle_one(path);
     if path.is_dir() && !path.is_symlink() {
         for entry in fs::read_dir(path).unwrap() {
@@ -57,13 +59,13 @@ fn unsettle(path: &Path) {
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-struct Fixture {
-    dir: tempfile::TempDir,
-    store: NixStore,
+pub(super) struct Fixture {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) store: NixStore,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub(super) fn new() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(".links")).unwrap();
         let store = Self::serve(dir.path());
@@ -71,15 +73,20 @@ impl Fixture {
     }
 
     fn serve(dir: &Path) -> NixStore {
-        NixStore::new(super::super::open_root(dir).unwrap(), NixOptions::default()).unwrap()
+        // Nothing is read but what is asked for.
+        let options = NixOptions {
+            read_ahead: false,
+            ..NixOptions::default()
+        };
+        NixStore::new(super::super::open_root(dir).unwrap(), options).unwrap()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(format!("{HASH}-{name}"))
     }
 
     /// A small package, not settled.
-    fn build(&self, name: &str) -> PathBuf {
+    pub(super) fn build(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.join("bin")).unwrap();
         fs::create_dir_all(path.join("share/doc")).unwrap();
@@ -96,20 +103,20 @@ impl Fixture {
         path
     }
 
-    fn look(&self, parent: NodeId, name: &str) -> Found {
+    pub(super) fn look(&self, parent: NodeId, name: &str) -> Found {
         self.store
             .lookup(Call::WAIT, parent, Name::new(name.as_bytes()).unwrap())
             .unwrap()
     }
 
-    fn entry(&self, parent: NodeId, name: &str) -> Entry {
+    pub(super) fn entry(&self, parent: NodeId, name: &str) -> Entry {
         match self.look(parent, name) {
             Found::Entry(entry) => entry,
             Found::Negative(_) => panic!("{name} does not exist"),
         }
     }
 
-    fn top(&self, name: &str) -> Entry {
+    pub(super) fn top(&self, name: &str) -> Entry {
         self.entry(NodeId::ROOT, &format!("{HASH}-{name}"))
     }
 

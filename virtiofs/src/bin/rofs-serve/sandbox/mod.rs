@@ -14,7 +14,7 @@ pub(crate) mod seccomp;
 use ::caps::Capability;
 use rustix::process::geteuid;
 
-use crate::args::{SandboxArg, SeccompArg};
+use crate::args::SandboxArg;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome, fail};
 use crate::roots::Root;
@@ -63,7 +63,7 @@ pub(crate) fn leave_host(config: &Config, roots: &mut [Root]) -> Outcome<()> {
 
 /// Gives up privileges, then system calls. `read_all` keeps root's right to read what belongs to
 /// others; `alone` leaves what a server without supervisor needs to tidy up.
-pub(crate) fn lock(seccomp: SeccompArg, read_all: bool, alone: bool) -> Outcome<()> {
+pub(crate) fn lock(config: &Config, read_all: bool, alone: bool) -> Outcome<()> {
     let keep: &[Capability] = if read_all {
         &[Capability::CAP_DAC_READ_SEARCH]
     } else {
@@ -72,7 +72,8 @@ pub(crate) fn lock(seccomp: SeccompArg, read_all: bool, alone: bool) -> Outcome<
     caps::keep_only(keep)?;
     rustix::thread::set_no_new_privs(true)
         .map_err(|e| Failure::new(format!("cannot renounce new privileges: {e}")))?;
-    match seccomp::filters(seccomp, alone)? {
+    let windows = config.shares.iter().any(|share| share.dax.is_some());
+    match seccomp::filters(config.seccomp, alone, windows)? {
         Some(filters) => seccomp::apply(&filters),
         None => Ok(()),
     }

@@ -72,6 +72,7 @@ const RUNTIME: &[c_long] = &[
     libc::SYS_getrandom,
     libc::SYS_getpid,
     libc::SYS_gettid,
+    libc::SYS_setpriority,
     libc::SYS_tgkill,
     libc::SYS_tkill,
     libc::SYS_exit,
@@ -91,6 +92,15 @@ const ALONE: &[c_long] = &[
     libc::SYS_unlink,
     libc::SYS_socket,
     libc::SYS_connect,
+];
+
+/// Memory for DAX windows. (Files of the shares are never open for writing.)
+const WINDOWS: &[c_long] = &[
+    libc::SYS_memfd_create,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_pwrite64,
+    libc::SYS_fadvise64,
 ];
 
 /// seccompiler counts in 64 bits, whatever the machine.
@@ -119,7 +129,7 @@ const ABSENT: &[c_long] = &[
 pub(crate) struct Filters(Vec<BpfProgram>);
 
 /// Compiles the lists; `None` if nothing is to be filtered.
-pub(crate) fn filters(action: SeccompArg, alone: bool) -> Outcome<Option<Filters>> {
+pub(crate) fn filters(action: SeccompArg, alone: bool, windows: bool) -> Outcome<Option<Filters>> {
     let on_other = match action {
         SeccompArg::None => return Ok(None),
         SeccompArg::Kill => SeccompAction::KillProcess,
@@ -129,6 +139,9 @@ pub(crate) fn filters(action: SeccompArg, alone: bool) -> Outcome<Option<Filters
     let mut allowed = [STORE, TRANSPORT, RUNTIME, OLD_NAMES, ABSENT].concat();
     if alone {
         allowed.extend(ALONE);
+    }
+    if windows {
+        allowed.extend(WINDOWS);
     }
     let mut allowed = any_arguments(&allowed);
     let prot_exec = u64::from(libc::PROT_EXEC.unsigned_abs());

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The real `rofs-vm`, with real guests in QEMU by software emulation. `.ci/provision` gets what
+//! they need.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+mod sandbox;
