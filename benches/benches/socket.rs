@@ -85,12 +85,8 @@ fn reads(
 ) -> Vec<Slot> {
     let top = session.lookup(lookup, 1, tree.paths[0].as_bytes());
     let node = session.lookup(lookup, top, b"big");
-    let open = session.prepare(0, opcode::OPEN, node, &[0; 8], Some(16));
-    session.call(open);
-    let handle = match session.rings[0].guest.error(open) {
-        0 => session.rings[0].guest.reply_u64(open, 0),
-        _ => 0, // it need not be opened
-    };
+    let open = session.open_slot();
+    let (node, handle) = session.open(open, node);
     (0..count as u64)
         .map(|number| {
             let mut body = read_in(number * u64::from(size), size);

@@ -10,7 +10,7 @@ use std::path::Path;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use virtiofs::fs::ReadFs;
 use virtiofs::server::{Options, Server};
-use virtiofs::store::{NixOptions, NixStore, open_root};
+use virtiofs::store::{Closure, NixOptions, NixStore, open_root};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
 
 use crate::guest::{Guest, MEMORY, PARTS, RING};
@@ -107,7 +107,19 @@ pub const FLOOR: &str = "floor";
 
 /// Our server over the Nix store at `root`.
 pub fn store(root: &Path) -> Client {
-    let store = NixStore::new(open_root(root).unwrap(), NixOptions::default()).unwrap();
+    serve(open(root))
+}
+
+/// The same, showing only the store paths of these names.
+pub fn closure(root: &Path, names: &[String]) -> Client {
+    serve(open(root).restricted_to(&Closure::new(names).unwrap()))
+}
+
+fn open(root: &Path) -> NixStore {
+    NixStore::new(open_root(root).unwrap(), NixOptions::default()).unwrap()
+}
+
+fn serve(store: NixStore) -> Client {
     Client::new(Box::new(Ours {
         name: OURS,
         server: Server::new(store, Options::default()),

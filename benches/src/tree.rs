@@ -3,10 +3,10 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rofs_tests::settled::settle;
 
 /// Files in each directory of a path; with its symbolic link and itself that makes 42 entries.
 pub const FILES: usize = 40;
@@ -72,18 +72,7 @@ impl Tree {
     pub fn store(dir: &Path, entries: usize) -> io::Result<Tree> {
         let paths = entries.div_ceil(PATH_ENTRIES);
         let name = format!("store-{entries}-{PATH_ENTRIES}");
-        make(&dir.join(name), paths, |root| {
-            let shared = root.join(".links");
-            fs::create_dir(&shared)?;
-            for number in 0..FILES {
-                let link = shared.join(format!("link-{number}"));
-                settled_file(&link, format!("shared {number}\n").as_bytes())?;
-            }
-            for number in 0..paths {
-                package(root, number)?;
-            }
-            Ok(())
-        })
+        make(&dir.join(name), paths, |root| packages(root, paths))
     }
 
     /// A store of one path: the file `big`, and `SMALL` small ones.
@@ -94,7 +83,7 @@ impl Tree {
         make(&dir.join(format!("contents-{BIG}-{SMALL}")), 1, |root| {
             let top = root.join(path_name(0));
             DirBuilder::new().mode(0o755).create(&top)?;
-            let block: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_le_bytes).collect();
+            let block = block();
             let mut big = File::create(top.join("big"))?;
             for _ in 0..BIG / block.len() as u64 {
                 big.write_all(&block)?;
@@ -106,6 +95,52 @@ impl Tree {
                 settled_file(&file, &block[..SMALL_SIZE])?;
             }
             settle(&top, 0o555)
+        })
+    }
+
+    /// A store of about `entries` entries, and of one more path for guests: `big`, of so many MiB,
+    /// so many `small` files in directories of 40, and the static program `bin/program`.
+    ///
+    /// # Errors
+    /// As for [`store`](Tree::store).
+    pub fn guest(
+        dir: &Path,
+        entries: usize,
+        small: usize,
+        big: u64,
+        program: &Path,
+    ) -> io::Result<Tree> {
+        let paths = entries.div_ceil(PATH_ENTRIES);
+        let name = format!("guest-{entries}-{small}-{big}");
+        make(&dir.join(name), paths + 1, |root| {
+            packages(root, paths)?;
+            let top = root.join(path_name(paths));
+            for dir in [&top, &top.join("small"), &top.join("bin")] {
+                DirBuilder::new().mode(0o755).create(dir)?;
+            }
+            fs::copy(program, top.join("bin/program"))?;
+            settle(&top.join("bin/program"), 0o555)?;
+            let block = block();
+            for number in 0..small.div_ceil(FILES) {
+                let dir = top.join(format!("small/dir-{number}"));
+                DirBuilder::new().mode(0o755).create(&dir)?;
+                for file in 0..FILES.min(small - number * FILES) {
+                    // From a few bytes to two pages.
+                    let size = (number * FILES + file) * 37 % 8192;
+                    settled_file(&dir.join(format!("file-{file}")), &block[..size])?;
+                }
+                settle(&dir, 0o555)?;
+            }
+            let mut file = File::create(top.join("big"))?;
+            for _ in 0..big {
+                file.write_all(&block)?;
+            }
+            file.sync_all()?;
+            settle(&top.join("big"), 0o444)?;
+            for dir in [&top.join("bin"), &top.join("small"), &top] {
+                settle(dir, 0o555)?;
+            }
+            Ok(())
         })
     }
 
@@ -141,6 +176,24 @@ fn make(root: &Path, paths: usize, fill: impl FnOnce(&Path) -> io::Result<()>) -
     })
 }
 
+/// A mebibyte in which no two words are alike.
+fn block() -> Vec<u8> {
+    (0..1u32 << 18).flat_map(u32::to_le_bytes).collect()
+}
+
+fn packages(root: &Path, paths: usize) -> io::Result<()> {
+    let shared = root.join(".links");
+    fs::create_dir(&shared)?;
+    for number in 0..FILES {
+        let link = shared.join(format!("link-{number}"));
+        settled_file(&link, format!("shared {number}\n").as_bytes())?;
+    }
+    for number in 0..paths {
+        package(root, number)?;
+    }
+    Ok(())
+}
+
 fn package(root: &Path, number: usize) -> io::Result<()> {
     let top = root.join(path_name(number));
     DirBuilder::new().mode(0o755).create(&top)?;
@@ -171,20 +224,4 @@ fn package(root: &Path, number: usize) -> io::Result<()> {
 fn settled_file(path: &Path, content: &[u8]) -> io::Result<()> {
     File::create(path)?.write_all(content)?;
     settle(path, 0o444)
-}
-
-/// Gives a file the mode and the time that Nix gives it; mode 0 leaves the mode alone.
-fn settle(path: &Path, mode: u32) -> io::Result<()> {
-    if mode != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    let stamp = Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: stamp,
-        last_modification: stamp,
-    };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

@@ -83,6 +83,30 @@ fn lookup_of_a_missing_name_costs_nothing() {
     assert_eq!(client.guest().reply_u64(requests[0], 0), 0);
 }
 
+/// Of a closure, too, and what is hidden costs no more than what is missing: it is not looked for.
+#[test]
+fn a_closure_costs_nothing() {
+    let (shown, hidden) = (&store().paths[0], &store().paths[1]);
+    let mut client = ours::closure(&store().root, std::slice::from_ref(shown));
+    let path = format!("{shown}/dir-1");
+    let directory = client.resolve(&path);
+    let mut requests = vec![
+        client.prepare_read(opcode::READDIRPLUS, directory, 0, 0, 32768),
+        client.prepare_lookup(1, hidden),
+        client.prepare_lookup(1, &format!("{hidden}-missing")),
+    ];
+    for name in Tree::files() {
+        let node = client.resolve(&format!("{path}/{name}"));
+        requests.push(client.prepare_lookup(directory, &name));
+        requests.push(client.prepare(opcode::GETATTR, node, &[0; 16], Some(104)));
+    }
+    assert_eq!(cost(&mut client, &requests), NOTHING);
+    for slot in &requests[1..3] {
+        assert_eq!(client.guest().error(*slot), -libc::ENOENT);
+    }
+    assert_eq!(client.guest().error(requests[3]), 0);
+}
+
 #[test]
 fn getattr_costs_nothing() {
     let (mut client, path, directory) = server();

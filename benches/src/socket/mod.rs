@@ -3,6 +3,7 @@
 
 pub mod cpu;
 pub mod null;
+pub mod pace;
 pub mod ring;
 pub mod server;
 pub mod walk;

@@ -32,7 +32,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    fn kick_if_wanted(&self, before: u16) {
+    /// Tells the server of what was offered since `before`, if it wants to be told.
+    pub fn kick_if_wanted(&self, before: u16) {
         if self.guest.wants_kick(before) {
             rustix::io::write(&self.kick, &1u64.to_ne_bytes()).unwrap();
         }
@@ -48,9 +49,11 @@ pub struct Session {
     pub readdirplus_auto: bool,
     /// Requests put by [`call`](Session::call) so far.
     pub requests: u64,
+    /// The server's process.
+    pub pid: u32,
     _front: FrontEnd,
-    /// The process. Last: it ends when its client is gone.
-    pub server: Server,
+    /// If it is this session's own. Last: it ends when its client is gone.
+    server: Option<Server>,
 }
 
 /// What came of a load.
@@ -68,12 +71,19 @@ pub struct Load {
 }
 
 impl Session {
-    /// Starts a server, connects as a VMM does, and says INIT as Linux does.
+    /// Starts a server of its own and connects to it.
     pub fn start(kind: Kind, root: &Path, queues: usize) -> Session {
         let server = Server::start(kind, root, queues);
-        let mut front = FrontEnd::start(server.socket(), Vmm::CloudHypervisor, queues);
+        let mut session = Session::connect(server.socket(), server.pid(), queues);
+        session.server = Some(server);
+        session
+    }
+
+    /// Connects to a server as a VMM does, and says INIT as Linux does.
+    pub fn connect(socket: &Path, pid: u32, queues: usize) -> Session {
+        let mut front = FrontEnd::start(socket, Vmm::CloudHypervisor, queues);
         let needed = feature::EVENT_IDX | feature::INDIRECT;
-        assert_eq!(front.features & needed, needed, "{}", kind.name());
+        assert_eq!(front.features & needed, needed, "{}", socket.display());
         let base = front.guest.get_host_address(GuestAddress(0)).unwrap();
         let rings = front
             .queues
@@ -97,8 +107,9 @@ impl Session {
             rings,
             readdirplus_auto: false,
             requests: 0,
+            pid,
             _front: front,
-            server,
+            server: None,
         };
         let mut body = Vec::new();
         for word in [7, 41, 128 << 10, 0x73ff_fffb] {
@@ -147,6 +158,30 @@ impl Session {
         }
     }
 
+    /// Sleeps until one of the first so many queues has an answer to take.
+    pub fn sleep(&mut self, queues: usize) {
+        let rings = &mut self.rings[..queues];
+        if rings.iter_mut().all(|ring| ring.guest.arm()) {
+            wait(rings);
+        }
+    }
+
+    /// Opens a file if the server wants that. Returns its node again, and the handle.
+    pub fn open(&mut self, slot: Slot, node: u64) -> (u64, u64) {
+        self.rings[0].guest.set_node(slot, node);
+        self.call(slot);
+        let guest = &self.rings[0].guest;
+        match guest.error(slot) {
+            0 => (node, guest.reply_u64(slot, 0)),
+            _ => (node, 0), // it need not be opened
+        }
+    }
+
+    /// A slot for [`open`](Session::open).
+    pub fn open_slot(&mut self) -> Slot {
+        self.prepare(0, opcode::OPEN, 1, &[0; 8], Some(16))
+    }
+
     /// LOOKUP, which must find something.
     pub fn lookup(&mut self, slot: Slot, parent: u64, name: &[u8]) -> u64 {
         let request = message(opcode::LOOKUP, parent, 1000, &[name, b"\0"].concat());
@@ -166,7 +201,7 @@ impl Session {
     /// `sleep`: wait for interrupts as a guest does, instead of polling.
     pub fn load(&mut self, slots: &[Vec<Slot>], long: Duration, sleep: bool) -> Load {
         let mut latencies: Vec<f64> = Vec::with_capacity(1 << 20);
-        let cpu_before = cpu::spent(self.server.pid());
+        let cpu_before = cpu::spent(self.pid);
         let start = Instant::now();
         let mut now = start;
         let mut flying = 0;
@@ -217,7 +252,7 @@ impl Session {
             }
         }
         let took = start.elapsed().as_secs_f64();
-        let cpu = cpu::spent(self.server.pid()).saturating_sub(cpu_before);
+        let cpu = cpu::spent(self.pid).saturating_sub(cpu_before);
         latencies.sort_by(f64::total_cmp);
         let at = |part: f64| latencies[(latencies.len() as f64 * part) as usize];
         Load {

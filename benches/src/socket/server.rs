@@ -21,6 +21,8 @@ pub enum Kind {
     Virtiofsd,
     /// The same without file handles.
     VirtiofsdNever,
+    /// virtiofsd with `--cache auto`, which is its default.
+    VirtiofsdAuto,
 }
 
 /// The null server's name in tables.
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Null => NULL,
             Kind::Virtiofsd => VIRTIOFSD,
             Kind::VirtiofsdNever => "virtiofsd never",
+            Kind::VirtiofsdAuto => "virtiofsd auto",
         }
     }
 
@@ -53,7 +56,7 @@ impl Kind {
         kinds
     }
 
-    fn command(self, socket: &Path, root: &Path, queues: usize) -> Command {
+    fn command(self, socket: &Path, root: &Path, queues: usize, tag: &str) -> Command {
         let mut command;
         match self {
             Kind::Ours => {
@@ -65,16 +68,24 @@ impl Kind {
                 command.arg(socket).arg(queues.to_string());
                 return command;
             }
-            Kind::Virtiofsd | Kind::VirtiofsdNever => {
+            Kind::Virtiofsd | Kind::VirtiofsdNever | Kind::VirtiofsdAuto => {
                 assert_eq!(queues, 1, "virtiofsd has one request queue");
                 let [run, program] = virtiofsd().unwrap_or_default();
                 command = Command::new(run);
                 command.arg(program);
-                command.args(["--sandbox", "none", "--cache", "always"]);
+                let cache = if self == Kind::VirtiofsdAuto {
+                    "auto"
+                } else {
+                    "always"
+                };
+                command.args(["--sandbox", "none", "--cache", cache]);
                 if self == Kind::VirtiofsdNever {
                     command.arg("--inode-file-handles=never");
                 }
             }
+        }
+        if !tag.is_empty() {
+            command.args(["--tag", tag]);
         }
         command.arg("--socket-path").arg(socket);
         command.arg("--shared-dir").arg(root);
@@ -126,6 +137,13 @@ fn rofs_serve() -> &'static Path {
     })
 }
 
+/// A place for a socket. Short: the address of a socket has 108 bytes.
+fn new_socket() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("rofs-bench-{}-{number}", std::process::id()))
+}
+
 /// Whether somebody listens on a socket. Connecting would tell too, but the first client may be
 /// the only one; and between bind(2) and listen(2) the socket is there already.
 fn listens(socket: &Path) -> bool {
@@ -142,7 +160,7 @@ fn listens(socket: &Path) -> bool {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    socket: PathBuf,
+    sockets: Vec<PathBuf>,
     /// How long it took until it listened.
     pub ready: Duration,
 }
@@ -150,12 +168,39 @@ pub struct Server {
 impl Server {
     /// Starts one and waits until it listens.
     pub fn start(kind: Kind, root: &Path, queues: usize) -> Server {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Short: the address of a socket has 108 bytes.
-        let name = format!("rofs-bench-{}-{number}", std::process::id());
-        let socket = std::env::temp_dir().join(name);
-        let mut command = kind.command(&socket, root, queues);
+        Server::with_tag(kind, root, queues, "")
+    }
+
+    /// The same, which tells the VMM the tag.
+    pub fn with_tag(kind: Kind, root: &Path, queues: usize, tag: &str) -> Server {
+        let socket = new_socket();
+        let command = kind.command(&socket, root, queues, tag);
+        Server::listening(command, vec![socket])
+    }
+
+    /// One `rofs-serve` for so many machines.
+    pub fn for_machines(root: &Path, machines: usize, queues: usize) -> Server {
+        let sockets: Vec<PathBuf> = (0..machines).map(|_| new_socket()).collect();
+        let mut command = Command::new(rofs_serve());
+        command.args(["--sandbox", "none"]);
+        for socket in &sockets {
+            command.arg("--socket-path").arg(socket);
+            command.arg("--shared-dir").arg(root);
+            command.args(["--queues", &queues.to_string()]);
+        }
+        Server::listening(command, sockets)
+    }
+
+    /// `rofs-serve` with options of its own.
+    pub fn with_options(root: &Path, options: &[&str]) -> Server {
+        let socket = new_socket();
+        let mut command = Command::new(rofs_serve());
+        command.args(options).arg("--socket-path").arg(&socket);
+        command.arg("--shared-dir").arg(root);
+        Server::listening(command, vec![socket])
+    }
+
+    fn listening(mut command: Command, sockets: Vec<PathBuf>) -> Server {
         let start = Instant::now();
         let child = command
             .stdin(Stdio::null())
@@ -165,10 +210,10 @@ impl Server {
             .unwrap();
         let mut server = Server {
             child,
-            socket,
+            sockets,
             ready: Duration::ZERO,
         };
-        while !listens(&server.socket) {
+        while !server.sockets.iter().all(|socket| listens(socket)) {
             assert!(
                 start.elapsed() < Duration::from_secs(10),
                 "{command:?} does not listen"
@@ -179,9 +224,14 @@ impl Server {
         server
     }
 
-    /// Where it listens.
+    /// Where it listens; the first of them, if there are several.
     pub fn socket(&self) -> &Path {
-        &self.socket
+        &self.sockets[0]
+    }
+
+    /// Where it listens, for each machine.
+    pub fn sockets(&self) -> &[PathBuf] {
+        &self.sockets
     }
 
     /// Its process.
@@ -202,9 +252,11 @@ impl Drop for Server {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.socket);
-        let mut pid_file = self.socket.clone().into_os_string();
-        pid_file.push(".pid");
-        let _ = std::fs::remove_file(pid_file);
+        for socket in &self.sockets {
+            let _ = std::fs::remove_file(socket);
+            let mut pid_file = socket.clone().into_os_string();
+            pid_file.push(".pid");
+            let _ = std::fs::remove_file(pid_file);
+        }
     }
 }

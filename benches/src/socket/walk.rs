@@ -24,6 +24,8 @@ pub struct Walk {
     pub took: Duration,
     /// Entries found, without the root.
     pub entries: u64,
+    /// Bytes of their names.
+    pub names: u64,
     /// Messages.
     pub requests: u64,
     /// The server's processor time.
@@ -56,10 +58,10 @@ pub fn walk(session: &mut Session) -> Walk {
         lookup: session.lookup_slot(),
     };
     session.requests = 0;
-    let cpu_before = cpu::spent(session.server.pid());
+    let cpu_before = cpu::spent(session.pid);
     let start = Instant::now();
     let mut directories = vec![1];
-    let mut entries = 0;
+    let (mut entries, mut names) = (0, 0);
     let mut opens = true;
     while let Some(node) = directories.pop() {
         let mut handle = 0;
@@ -71,7 +73,9 @@ pub fn walk(session: &mut Session) -> Walk {
                 handle = session.rings[0].guest.reply_u64(slots.open, 0);
             }
         }
-        entries += list(session, &slots, node, handle, &mut directories);
+        let found = list(session, &slots, node, handle, &mut directories);
+        entries += found.0;
+        names += found.1;
         if opens {
             session.rings[0].guest.set_node(slots.release, node);
             let handle = handle.to_le_bytes();
@@ -82,20 +86,22 @@ pub fn walk(session: &mut Session) -> Walk {
     Walk {
         took: start.elapsed(),
         entries,
+        names,
         requests: session.requests,
-        cpu: cpu::spent(session.server.pid()).saturating_sub(cpu_before),
+        cpu: cpu::spent(session.pid).saturating_sub(cpu_before),
     }
 }
 
-/// Lists one directory and adds those in it to `directories`.
+/// Lists one directory and adds those in it to `directories`. Returns how many names there are,
+/// and how long they are together.
 fn list(
     session: &mut Session,
     slots: &Slots,
     node: u64,
     handle: u64,
     directories: &mut Vec<u64>,
-) -> u64 {
-    let mut found = 0;
+) -> (u64, u64) {
+    let mut found = (0, 0);
     let mut at = 0;
     // Statted, and so looked up, when the listing is done: `find` reads ahead.
     let mut unknown: Vec<(Vec<u8>, u32)> = Vec::new();
@@ -130,7 +136,8 @@ fn list(
             let name = &rest[before + 24..before + 24 + len];
             at = offset;
             if name != b"." && name != b".." {
-                found += 1;
+                found.0 += 1;
+                found.1 += name.len() as u64;
                 let known = if plus { long(0) } else { 0 };
                 if known == 0 {
                     unknown.push((name.to_vec(), kind));

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What must be reached, and what the last runs found, as a table in Markdown.
+
+mod found;
+mod guest;
+mod process;
+mod socket;
+
+use found::Line;
+
+fn main() {
+    let mut lines = Vec::new();
+    process::lookups(&mut lines);
+    process::growth(&mut lines);
+    process::reads(&mut lines);
+    socket::sockets(&mut lines);
+    guest::guests(&mut lines);
+    socket::scale(&mut lines);
+    socket::latencies(&mut lines);
+    println!("| what | must reach | measured | |\n| --- | --- | --- | --- |");
+    for Line {
+        what,
+        bar,
+        measured,
+        met,
+    } in lines
+    {
+        let mark = match met {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "",
+        };
+        println!("| {what} | {bar} | {measured} | {mark} |");
+    }
+}
