@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
-use crate::plan::{ConsoleLog, Plan};
+use crate::plan::Plan;
 use crate::state::{Phase, Status, StatusShare, StatusVolume};
 
 /// What a supervisor knows of its machine.
@@ -40,9 +40,7 @@ impl Facts {
                 volumes: volumes.collect(),
                 ports: plan.ports.clone(),
                 agent: false,
-                console_log: plan.console.as_ref().map(|console| match &console.log {
-                    ConsoleLog::ByHypervisor(path) | ConsoleLog::ByReader(path) => path.clone(),
-                }),
+                console_log: plan.console.as_ref().map(|it| it.log.path().to_owned()),
             },
         }
     }

@@ -11,7 +11,7 @@
 //! nothing else: no allocation, no lock.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_char, c_int};
+use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -72,12 +72,12 @@ impl Guard {
         self.tell(PROCESS, pid.to_string().as_bytes());
     }
 
-    /// This file is to be removed. In the order told.
+    /// This file is to be removed.
     pub(super) fn file(&self, path: &Path) {
         self.tell(FILE, path.as_os_str().as_bytes());
     }
 
-    /// This directory is to be removed, if it is empty by then.
+    /// This directory is to be removed, if it is empty when all files are.
     pub(super) fn directory(&self, path: &Path) {
         self.tell(DIRECTORY, path.as_os_str().as_bytes());
     }
@@ -132,7 +132,8 @@ fn watch(pipe: c_int, lock: c_int, message: &[u8], room: &mut [u8]) -> ! {
         }
     }
     end(&processes[..known]);
-    remove(&room[..filled]);
+    // What comes behind it was not told whole.
+    remove(&room[..seen]);
     // SAFETY: the message is as long as said.
     unsafe { libc::write(2, message.as_ptr().cast(), message.len()) };
     exit()
@@ -183,19 +184,20 @@ fn end(processes: &[(i32, c_int)]) {
     }
 }
 
-/// Removes files and directories, in the order in which they were told of.
+/// Removes files in the order in which they were told of, then directories, the last one first: one
+/// may be in another.
 fn remove(told: &[u8]) {
-    let mut rest = told;
-    while let Some(length) = rest.iter().position(|byte| *byte == 0) {
-        let path: *const c_char = rest[1.min(length)..].as_ptr().cast();
-        match rest[0] {
-            // SAFETY: the path ends with the zero that was found.
-            FILE => _ = unsafe { libc::unlink(path) },
-            // SAFETY: as above.
-            DIRECTORY => _ = unsafe { libc::rmdir(path) },
-            _ => {}
+    for entry in told.split(|byte| *byte == 0) {
+        if let [FILE, path @ ..] = entry {
+            // SAFETY: a path ends with the zero byte that ends its entry.
+            unsafe { libc::unlink(path.as_ptr().cast()) };
         }
-        rest = &rest[length + 1..];
+    }
+    for entry in told.rsplit(|byte| *byte == 0) {
+        if let [DIRECTORY, path @ ..] = entry {
+            // SAFETY: as above.
+            unsafe { libc::rmdir(path.as_ptr().cast()) };
+        }
     }
 }
 

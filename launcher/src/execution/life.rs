@@ -57,7 +57,6 @@ pub(super) fn live(plan: &Plan, options: Options<'_>) -> Result<Outcome, RunErro
             let _ = std::fs::remove_file(socket);
         }
     }
-    guard.directory(claim.dir());
     drop(guard);
     drop(claim);
     let ended = match &result {

@@ -34,6 +34,12 @@ pub(super) struct Prepared {
 /// Tells the guard of everything that will be in the machine's directory, or elsewhere for it.
 pub(super) fn announce(plan: &Plan, guard: &Guard) {
     let dir = &plan.runtime_dir;
+    guard.directory(dir);
+    if let Some(console) = &plan.console
+        && console.log.path().starts_with(dir)
+    {
+        guard.file(console.log.path());
+    }
     guard.file(&dir.join(SOCKET));
     if let Some(initrd) = &plan.initrd {
         guard.file(&initrd.path);

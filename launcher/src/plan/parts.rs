@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a [`Plan`](super::Plan) is made of, beside processes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rofs_guest::config::GuestConfig;
 use serde::Serialize;
@@ -159,6 +159,15 @@ pub enum ConsoleLog {
     ByHypervisor(PathBuf),
     /// Whoever reads the socket writes this file.
     ByReader(PathBuf),
+}
+
+impl ConsoleLog {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            ConsoleLog::ByHypervisor(path) | ConsoleLog::ByReader(path) => path,
+        }
+    }
 }
 
 /// Where the agent in the guest is reached.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::agent::{self, AgentError, Attached, TerminalSize};
 use crate::execution::{self, Options, Report, RunError};
 use crate::host::DirectoriesError;
-use crate::plan::{ConsoleLog, Plan};
+use crate::plan::Plan;
 use crate::refusal::Refusal;
 
 /// The exit status when the time is over, as that of timeout(1).
@@ -182,10 +182,8 @@ impl Sandbox {
         };
         let result = execution::run(&plan, options);
         // Its log, which other machines keep.
-        if let Some(ConsoleLog::ByHypervisor(log) | ConsoleLog::ByReader(log)) =
-            plan.console.as_ref().map(|console| &console.log)
-        {
-            let _ = fs::remove_file(log);
+        if let Some(console) = &plan.console {
+            let _ = fs::remove_file(console.log.path());
         }
         let _ = fs::remove_dir(&plan.runtime_dir);
         match (attached.try_recv(), result) {

@@ -3,7 +3,7 @@
 
 use expect_test::expect;
 
-use crate::vm_says;
+use crate::{nothing_is_said, vm_says};
 
 #[test]
 fn memory_with_which_qemu_hangs() {
@@ -31,14 +31,9 @@ fn memory_with_which_qemu_hangs() {
 
 #[test]
 fn memory_with_which_qemu_hangs_on_other_machines_does_not() {
-    vm_says(
+    nothing_is_said(
         r#"mem = 2048
 qemu.machine = "q35""#,
-        expect![[r#"
-
-
-
-        "#]],
     );
 }
 

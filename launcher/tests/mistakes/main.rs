@@ -53,3 +53,8 @@ fn says(toml: &str, expected: Expect) {
 fn vm_says(toml: &str, expected: Expect) {
     says(&format!("run = [\"true\"]\n{toml}"), expected);
 }
+
+/// For a VM that boots something, whose file needs no word.
+fn nothing_is_said(toml: &str) {
+    assert_eq!(said("vm.toml", &format!("run = [\"true\"]\n{toml}")), "");
+}

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::session::{Session, Streams, winsize};
-use crate::console;
+use crate::{console, signals};
 
 /// A command to start.
 #[derive(Debug)]
@@ -130,13 +130,14 @@ impl Start<'_> {
     }
 }
 
-/// A session of its own, with stdin as its controlling terminal.
+/// A session of its own, with stdin as its controlling terminal and no signal blocked.
 #[allow(unsafe_code)]
 fn detach(command: &mut Command, terminal: bool) {
     // SAFETY: it runs in a child of a process with one thread, and only makes system calls.
     unsafe {
         command.pre_exec(move || {
             rustix::process::setsid()?;
+            signals::unblock_all()?;
             if terminal {
                 // /dev/null is none; the command runs all the same.
                 let _ = rustix::process::ioctl_tiocsctty(rustix::stdio::stdin());
