@@ -7,6 +7,7 @@
 
 mod closure;
 mod dax;
+mod examples;
 mod footprint;
 mod handshake;
 mod hostile_chains;

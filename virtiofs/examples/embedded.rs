@@ -35,9 +35,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(dir), Some(file)) = (args.next(), args.next()) else {
         return Err("usage: embedded DIRECTORY FILE_IN_IT".into());
     };
+    let seen = map_and_read(Path::new(&dir), Path::new(&file))?;
+    io::stdout().write_all(&seen)?;
+    Ok(())
+}
 
+/// What a guest sees in the window of the first 2 MiB of `file` in `dir`.
+pub fn map_and_read(dir: &Path, file: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     // The device: a file system, a server for this guest, and the window.
-    let tree = PlainTree::new(open_root(Path::new(&dir))?, PlainOptions::default())?;
+    let tree = PlainTree::new(open_root(dir)?, PlainOptions::default())?;
     let server = Server::new(tree, Options::default());
     let region = Arc::new(MmapRegion::new(WINDOW)?);
     let window = Local::new(Arc::clone(&region))?;
@@ -57,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let (mut node, mut size) = (1, 0);
-    for name in Path::new(&file) {
+    for name in file {
         let name = [name.as_encoded_bytes(), b"\0"].concat();
         let entry = ask(&server, &window, Opcode::Lookup, node, &name)?;
         let entry: abi::EntryOut = get(&entry)?;
@@ -85,10 +91,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut seen = vec![0; len];
     let mapped = region.get_slice(usize::try_from(moffset)?, len)?;
     mapped.copy_to(&mut seen[..]);
-    io::stdout().write_all(&seen)?;
 
     window.close();
-    Ok(())
+    Ok(seen)
 }
 
 /// Has the server answer a request that lies in guest memory; the reply's body.
