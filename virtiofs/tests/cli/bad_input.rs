@@ -135,7 +135,7 @@ fn groups() {
 }
 
 #[test]
-fn a_group_one_is_not_in() {
+fn what_an_ordinary_user_may_not_do() {
     if !is_root() {
         let place = Place::new();
         says(
@@ -156,6 +156,21 @@ fn a_group_one_is_not_in() {
     let said = ended(&mut command);
     assert!(said.contains("--socket-group root"), "{said}");
     assert_eq!(place.left_behind(), Vec::<String>::new());
+
+    // A directory of somebody else's, for the socket.
+    fs::create_dir(place.path("roots")).unwrap();
+    let line = "--reuid 65534 --regid 65534 --clear-groups ./rofs-serve --socket-path roots/s \
+                --shared-dir store";
+    let mut command = Command::new("setpriv");
+    command
+        .args(line.split_whitespace())
+        .current_dir(place.dir());
+    let said = ended(&mut command);
+    assert!(
+        said.contains("--socket-path roots/s") && said.contains("choose a directory"),
+        "{said}"
+    );
+    fs::remove_dir(place.path("roots")).unwrap();
 
     fs::set_permissions(place.path("plain"), fs::Permissions::from_mode(0o700)).unwrap();
     let line = "--reuid 65534 --regid 65534 --clear-groups ./rofs-serve --socket-path s \

@@ -67,6 +67,10 @@ const TABLE: &[(&str, Answer)] = &[
     ("--rlimit-nofile 0", Done),
     ("--rlimit-nofile 1024", Done),
     ("--rlimit-nofile many", Refused("--rlimit-nofile")),
+    (
+        "--rlimit-nofile 3",
+        Refused("--rlimit-nofile 3: the server itself needs"),
+    ),
     ("--killpriv-v2", Moot),
     ("--no-killpriv-v2", Moot),
     ("--translate-uid squash-guest:0:1000:1", NotDone),
@@ -213,6 +217,7 @@ fn version_and_help() {
             "{name} is not in --help"
         );
     }
+    assert!(help.contains("[alias: --socket]"), "{help}");
     for heading in [
         "Accepted, with nothing to do",
         "with a warning that it is not done",

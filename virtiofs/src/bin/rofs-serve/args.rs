@@ -77,7 +77,7 @@ pub(crate) struct Args {
 pub(crate) struct ShareArgs {
     /// Listen for the virtual machine on this socket. Beside it lies PATH.pid, locked while the
     /// server lives
-    #[arg(long, value_name = "PATH", action = ArgAction::Append, alias = "socket")]
+    #[arg(long, value_name = "PATH", action = ArgAction::Append, visible_alias = "socket")]
     pub(crate) socket_path: Vec<PathBuf>,
     /// Use this inherited socket: a listening one, or one already connected. Sockets passed by
     /// systemd (LISTEN_FDS) are taken, in their order, by the shares that name none

@@ -24,6 +24,8 @@ use crate::shares::{self, RawShare, Size};
 const TAG_MAX: usize = 36;
 /// `sun_path` less the NUL at its end.
 const SOCKET_PATH_MAX: usize = 107;
+/// Open files: those last read and their store paths are kept, and there are sockets and rings.
+const FILES_NEEDED: u64 = 512;
 const DEFAULT_DIR: &str = "/nix/store";
 const DEFAULT_QUEUES: usize = 4;
 
@@ -135,7 +137,7 @@ impl Config {
             seccomp: process.seccomp.or(file.seccomp).unwrap_or(SeccompArg::Kill),
             uid_map: maps("--uid-map", or_file(&args.ids.uid_map, file.uid_map))?,
             gid_map: maps("--gid-map", or_file(&args.ids.gid_map, file.gid_map))?,
-            rlimit_nofile: process.rlimit_nofile.or(file.rlimit_nofile),
+            rlimit_nofile: rlimit_nofile(process.rlimit_nofile.or(file.rlimit_nofile))?,
             poll: poll(process.poll.or(file.poll))?,
             index_limit: index_limit(process.index_limit.or(file.index_limit))?,
             log: debug
@@ -307,6 +309,16 @@ fn poll(micros: Option<u32>) -> Outcome<Duration> {
     match micros.unwrap_or(0) {
         micros @ 0..=1000 => Ok(Duration::from_micros(micros.into())),
         micros => fail!("--poll {micros}: expected at most 1000 microseconds"),
+    }
+}
+
+fn rlimit_nofile(limit: Option<u64>) -> Outcome<Option<u64>> {
+    match limit {
+        Some(few @ 1..FILES_NEEDED) => fail!(
+            "--rlimit-nofile {few}: the server itself needs {FILES_NEEDED}; give that or more, or 0 \
+             to leave the limit alone"
+        ),
+        limit => Ok(limit),
     }
 }
 

@@ -24,7 +24,7 @@ impl PidFile {
         let path = PathBuf::from(path);
         let failed = |what: &str, e: io::Error| {
             Failure::new(format!(
-                "--socket-path {}: cannot {what} {}: {e}",
+                "--socket-path {}: cannot {what} {}: {e}; choose a directory that this user may write to",
                 socket.display(),
                 path.display()
             ))
