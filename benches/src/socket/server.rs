@@ -2,12 +2,14 @@
 //! Servers as processes.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::report::is_test;
 use crate::tree::kept;
 
 /// Which server.
@@ -120,20 +122,25 @@ fn beside_us(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} was not built"))
 }
 
-/// `rofs-serve`, optimised and of the sources as they are now.
+/// `rofs-serve` of the sources as they are now; optimised, unless nothing is measured.
 fn rofs_serve() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let (profile, dir) = if is_test() {
+            ("dev", "debug")
+        } else {
+            ("release", "release")
+        };
         let status = Command::new(cargo)
             .current_dir(repository())
-            .args(["build", "--quiet", "--release", "--package", "virtiofs"])
-            .args(["--bin", "rofs-serve"])
+            .args(["build", "--quiet", "--profile", profile])
+            .args(["--package", "virtiofs", "--bin", "rofs-serve"])
             .status()
             .unwrap();
         assert!(status.success(), "rofs-serve cannot be built");
         let target = kept();
-        target.parent().unwrap().join("release/rofs-serve")
+        target.parent().unwrap().join(dir).join("rofs-serve")
     })
 }
 
@@ -193,19 +200,29 @@ impl Server {
 
     /// `rofs-serve` with options of its own.
     pub fn with_options(root: &Path, options: &[&str]) -> Server {
+        Server::logging(root, options, Path::new("/dev/null"))
+    }
+
+    /// The same, whose log goes to a file.
+    pub fn logging(root: &Path, options: &[&str], log: &Path) -> Server {
         let socket = new_socket();
         let mut command = Command::new(rofs_serve());
         command.args(options).arg("--socket-path").arg(&socket);
         command.arg("--shared-dir").arg(root);
-        Server::listening(command, vec![socket])
+        command.stderr(File::create(log).unwrap());
+        Server::spawn(command, vec![socket])
     }
 
     fn listening(mut command: Command, sockets: Vec<PathBuf>) -> Server {
+        command.stderr(Stdio::null());
+        Server::spawn(command, sockets)
+    }
+
+    fn spawn(mut command: Command, sockets: Vec<PathBuf>) -> Server {
         let start = Instant::now();
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut server = Server {

@@ -9,6 +9,8 @@
 //! - `guest-check map FILE`: reads FILE through a mapping, in random order; prints its hash.
 //! - `guest-check touch FILE PROGRAM`: how long it takes to use FILE through mappings and to run
 //!   PROGRAM, as lines `NAME NANOSECONDS`; and the growth of the page cache, `cached BYTES`.
+//! - `guest-check use FILE...`: the nanoseconds it takes to open, map and touch all of a file, on
+//!   average.
 //!
 //! And it does some of what guests do, and says how long it took and over how many things:
 //!
@@ -59,6 +61,14 @@ fn main() {
                 "{:032x}",
                 hash_mapped(&file, usize::try_from(len).unwrap(), true)
             );
+        }
+        Some("use") => {
+            let begin = Instant::now();
+            for file in &args[1..] {
+                let mapped = Mapped::new(&File::open(file).unwrap());
+                mapped.touch(0..mapped.len / 4096);
+            }
+            println!("{}", begin.elapsed().as_nanos() / (args.len() - 1) as u128);
         }
         Some("touch") => touch(&File::open(&args[1]).unwrap(), &args[2]),
         _ if work::run(&args) => {}

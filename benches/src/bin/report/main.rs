@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What must be reached, and what the last runs found, as a table in Markdown.
 
+mod dax;
 mod found;
 mod guest;
 mod process;
@@ -17,6 +18,7 @@ fn main() {
     guest::guests(&mut lines);
     socket::scale(&mut lines);
     socket::latencies(&mut lines);
+    dax::windows(&mut lines);
     println!("| what | must reach | measured | |\n| --- | --- | --- | --- |");
     for Line {
         what,

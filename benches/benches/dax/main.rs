@@ -10,6 +10,8 @@
     missing_docs
 )]
 
+mod guests;
+
 use std::fs::{self, File, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -18,9 +20,8 @@ use std::time::{Duration, Instant};
 
 use rofs_benches::ours::OURS;
 use rofs_benches::report::{Report, Row, is_test};
-use rofs_benches::socket::server::Server;
 use rofs_tests::frontend::{FrontEnd, Vmm};
-use rofs_tests::linux::{Guest, Kernel, guest_check};
+use rofs_tests::linux::guest_check;
 use rofs_tests::share::Share;
 use rofs_tests::window::{Manner, Window};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -37,11 +38,17 @@ fn main() {
     copying(&mut report, &store);
     round_trip(&mut report, &store);
     host_memory(&mut report, &store);
-    guests(&mut report, &store);
+    guests::times(&mut report, &store);
+    guests::requests(&mut report, &store);
+    guests::memory(&mut report, &store);
     report.finish();
 }
 
-/// A store with one large file and one program.
+/// Sizes of files, in KiB, that are used once, and how many there are of each.
+const SIZES: [u64; 6] = [64, 128, 256, 512, 1024, 2048];
+const OF_EACH: u64 = 8;
+
+/// A store with one large file, one program, and smaller files of several sizes.
 struct Store {
     dir: tempfile::TempDir,
     size: u64,
@@ -55,7 +62,17 @@ impl Store {
         let words = (0..mib << 17).flat_map(|word| (word * 8).to_le_bytes());
         fs::write(path.join("large"), words.collect::<Vec<u8>>()).unwrap();
         fs::copy(guest_check(), path.join("program")).unwrap();
-        for (name, mode) in [("large", 0o444), ("program", 0o555), ("", 0o555)] {
+        let mut all = vec![("large".to_owned(), 0o444), ("program".to_owned(), 0o555)];
+        for kib in SIZES {
+            for number in 0..OF_EACH {
+                let words = (0..kib << 7).flat_map(|word| (word + number).to_le_bytes());
+                let name = format!("{kib}-{number}");
+                fs::write(path.join(&name), words.collect::<Vec<u8>>()).unwrap();
+                all.push((name, 0o444));
+            }
+        }
+        all.push((String::new(), 0o555));
+        for (name, mode) in all {
             let path = path.join(name);
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let second = Timespec {
@@ -249,14 +266,6 @@ fn host_memory(report: &mut Report, store: &Store) {
                 report.add(Row::new(&what, subject, "x the file", memory));
             }
         }
-        // Without a window each guest has what it has read in memory of its own.
-        if mode == Mode::Copy {
-            for guests in [1, 4, 8] {
-                let what = format!("host memory, {guests} guests of one file");
-                let memory = f64::from(guests) + 1.0;
-                report.add(Row::new(&what, "READ (by reckoning)", "x the file", memory));
-            }
-        }
     }
 }
 
@@ -277,58 +286,4 @@ fn window_memory() -> f64 {
         }
     }
     sum
-}
-
-/// A guest in QEMU: the device that has windows with and without one, and the usual device.
-fn guests(report: &mut Report, store: &Store) {
-    const READ: [&str; 4] = ["--tag", "store", "--queues", "1"];
-    let dax = [&READ[..], &["--dax", "auto", "--window", "128M"]].concat();
-    let subjects = [
-        (OURS, "test", &dax[..]),
-        ("READ, same device", "test", &READ),
-        ("READ, usual device", "fs", &READ),
-    ];
-    let names = [
-        ("range", "guest, first 2 MiB touched", "ns"),
-        ("first", "guest, first touch, per page", "ns"),
-        ("cached", "guest, page cache grows by", "bytes"),
-        ("second", "guest, second touch, per page", "ns"),
-        ("random", "guest, random touch, hot", "ns"),
-        ("dropped", "guest, random touch, caches dropped", "ns"),
-        ("exec-first", "guest, a program, first run", "ns"),
-        ("exec", "guest, a program, later runs", "ns"),
-    ];
-    let rounds = if is_test() { 1 } else { 3 };
-    let mut found: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); names.len()]; subjects.len()];
-    // In turns: what else the machine does, it does to all.
-    for _ in 0..rounds {
-        for (subject, found) in subjects.iter().zip(&mut found) {
-            let text = guest(store, subject.1, subject.2);
-            for (values, (key, _, _)) in found.iter_mut().zip(&names) {
-                let value = text
-                    .lines()
-                    .filter_map(|line| line.trim().split_once(' '))
-                    .find(|(name, _)| name == key)
-                    .and_then(|(_, value)| value.parse().ok())
-                    .unwrap_or_else(|| panic!("no {key} in {text}"));
-                values.push(value);
-            }
-        }
-    }
-    for (index, (_, what, unit)) in names.into_iter().enumerate() {
-        for (subject, found) in subjects.iter().zip(&found) {
-            let mut values = found[index].clone();
-            values.sort_by(f64::total_cmp);
-            let median = values[values.len() / 2];
-            report.add(Row::new(what, subject.0, unit, median));
-        }
-    }
-}
-
-fn guest(store: &Store, device: &str, options: &[&str]) -> String {
-    let server = Server::with_options(store.dir.path(), options);
-    let script =
-        format!("guest-check touch /nix/store/{PATH}/large /nix/store/{PATH}/program 2>/dev/null");
-    let guest = Guest::new(Kernel::Qemu, server.socket()).args(["--device", device]);
-    guest.run(&script).0
 }
