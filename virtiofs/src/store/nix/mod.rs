@@ -354,6 +354,11 @@ impl ReadFs for NixStore {
     fn map(&self, call: Call, node: NodeId, at: u64, len: u64) -> FsResult<Mapping> {
         let (file, settled) = self.file(call, node)?;
         let size = host::stat_fd(file.as_fd())?.attr.size;
+        if settled.is_some_and(|settled| size < settled) {
+            // As when reading: the client would see zeros up to where it thinks the end is.
+            self.files.remove(node);
+            return Err(Errno::IO);
+        }
         Ok(Mapping {
             file,
             fixed: settled.is_some(),

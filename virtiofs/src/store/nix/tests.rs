@@ -539,6 +539,28 @@ fn a_truncated_file_is_an_error_not_zeros() {
 }
 
 #[test]
+fn a_truncated_file_is_not_mapped() {
+    let f = Fixture::new();
+    let path = f.add("pkg").join("bin/tool");
+    let tool = f.entry(f.entry(f.top("pkg").node, "bin").node, "tool");
+    let map = || f.store.map(Call::WAIT, tool.node, 0, 4096);
+    let mapping = map().unwrap();
+    assert!(mapping.fixed);
+    assert_eq!(mapping.len, 10);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(3).unwrap();
+    // Of the last page that is left a client would see zeros.
+    assert_eq!(map().unwrap_err(), Errno::IO);
+    assert_eq!(map().unwrap_err(), Errno::STALE);
+    // A file right below the root may be replaced unnoticed.
+    let top = f.path("file");
+    fs::write(&top, "text").unwrap();
+    settle(&top);
+    let top = f.top("file");
+    assert!(!f.store.map(Call::WAIT, top.node, 0, 4096).unwrap().fixed);
+}
+
+#[test]
 fn warm_questions_need_not_wait() {
     let f = Fixture::new();
     f.add("pkg");
