@@ -113,7 +113,8 @@ fn without_udev(description: &Description, list: &mut Lists) {
         // A guest whose kernel has no sound starts all the same.
         match (description.hypervisor, description.sound.card) {
             (Hypervisor::Qemu, SoundCard::IntelHda) => {
-                list.want(&["snd_hda_intel", "snd_hda_codec_generic"]);
+                // In this order: a card that does not find its codec's driver at once gives up.
+                list.want(&["snd_hda_codec_generic", "snd_hda_intel"]);
             }
             _ => list.want(&["virtio_snd"]),
         }
