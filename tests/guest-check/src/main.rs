@@ -21,10 +21,17 @@
 //! - `guest-check start PROGRAM MISSES DIR...`: looks for so many libraries that are not in the
 //!   DIRs, then runs PROGRAM with the argument `nothing`.
 //! - `guest-check nothing`: nothing.
+//!
+//! And what a desktop does:
+//!
+//! - `guest-check paint FRAMEBUFFER RRGGBB...`: fills the screen with bars of these colours.
+//! - `guest-check unmute CONTROL`: turns a sound card up.
+//! - `guest-check tone DEVICE HZ SECONDS`: plays a sine.
 
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)] // a test program may fail loudly
 
+mod desktop;
 mod work;
 
 use std::ffi::{CStr, CString, OsString};
@@ -71,12 +78,13 @@ fn main() {
             println!("{}", begin.elapsed().as_nanos() / (args.len() - 1) as u128);
         }
         Some("touch") => touch(&File::open(&args[1]).unwrap(), &args[2]),
-        _ if work::run(&args) => {}
+        _ if work::run(&args) || desktop::run(&args) => {}
         _ => {
             eprintln!(
                 "usage: guest-check tree DIR | names DIR | at FILE OFFSET... | map FILE | \
                  touch FILE PROGRAM | find DIR | stat DIR | small DIR | sequential FILE | \
-                 start PROGRAM MISSES DIR... | nothing"
+                 start PROGRAM MISSES DIR... | nothing | \
+                 paint FRAMEBUFFER RRGGBB... | unmute CONTROL | tone DEVICE HZ SECONDS"
             );
             std::process::exit(2);
         }
