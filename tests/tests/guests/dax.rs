@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! DAX windows in real guests: stock QEMU with the device that has windows, Debian's cloud kernel.
 
-use super::harness::{Guest, Kernel, Server, Store, difference, guest_check, output};
+use super::harness::{Guest, Kernel, Server, Shell, Store, difference, guest_check, output};
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -174,6 +174,72 @@ fn windows_outlive_what_happens_to_a_guest() {
     other.kill();
     assert_eq!(shell.run(&check), pair);
     monitor.execute("quit");
+}
+
+/// A path is collected, and a file is cut off, while they are mapped: what the guest sees is right, or
+/// an error; never zeros. Neither the VMM nor the server minds.
+#[test]
+fn files_that_go_or_shrink_while_they_are_mapped_are_right_or_an_error() {
+    let (store, large) = store_with_large_file(16);
+    let (other, cut) = store_with_large_file(12);
+    let server = serve(&store, &["--window", "64M"]);
+    let second = serve(&other, &["--window", "64M", "--tag", "other"]);
+    let share = format!("{}:other:/mnt/other", second.as_ref().display());
+    let mut shell = guest(&server).args(["--share", &share]).shell();
+    let there = cut.replace("/nix/store", "/mnt/other");
+    // Parts of 1 MiB at 0, 1, 9 and 15 MiB.
+    let part = |descriptor: u32, mib: u32| {
+        format!("dd if=/proc/self/fd/{descriptor} bs=1M skip={mib} count=1 2>/dev/null | md5sum")
+    };
+    let expected = |store: &Store, path: &str, mib: u64| {
+        let file = store.dir.join(path.trim_start_matches('/'));
+        let mut dd = Command::new("sh");
+        let line = format!("dd if=\"$0\" bs=1M skip={mib} count=1 2>/dev/null | md5sum");
+        output(dd.arg("-c").arg(line).arg(file)).trim().to_owned()
+    };
+    let (first, last) = (expected(&store, &large, 0), expected(&store, &large, 15));
+    let (cut_first, nothing) = (
+        expected(&other, &cut, 1),
+        // Of no bytes at all.
+        "d41d8cd98f00b204e9800998ecf8427e  -",
+    );
+
+    assert!(shell.succeeds(&format!("exec 7<{large}")));
+    assert!(shell.succeeds(&format!("exec 8<{there}")));
+    assert_eq!(shell.run(&part(7, 0)), first);
+    assert_eq!(shell.run(&part(8, 1)), cut_first);
+
+    // Collected. What is mapped stays; what is not is right (the server still has the file open) or
+    // an error.
+    let path = large.trim_end_matches("/large");
+    let package = tempfile::tempdir().unwrap();
+    let copy = package.path().join("package");
+    let whole = output(
+        Command::new("cp")
+            .arg("-r")
+            .arg(store.dir.join(&path[1..]))
+            .arg(&copy),
+    );
+    assert_eq!(whole, "");
+    store.op(&["delete", path]);
+    assert_eq!(shell.run(&part(7, 0)), first);
+    let seen = shell.run(&part(7, 15));
+    assert!(seen == last || seen == nothing, "{seen}");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert!(!shell.succeeds(&format!("ls {large}")));
+    // And added again.
+    assert_eq!(store.op(&["add", copy.to_str().unwrap()]), path);
+    let hash_of = |shell: &mut Shell, path: &str| shell.run(&format!("guest-check map {path}"));
+    assert_eq!(hash_of(&mut shell, &large), hash(&store, &large));
+
+    // Cut off, below what is mapped. (Nobody may do that to a store; root can.)
+    let file = other.dir.join(cut.trim_start_matches('/'));
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_len((9 << 20) + 100).unwrap();
+    assert_eq!(shell.run(&part(8, 1)), cut_first, "a copy stays what it is");
+    assert_eq!(shell.run(&part(8, 9)), nothing);
+    assert!(!shell.succeeds(&format!("guest-check map {there}")));
+    assert_eq!(hash_of(&mut shell, &large), hash(&store, &large));
 }
 
 /// Where a VMM has no window, nothing is different.
