@@ -26,6 +26,8 @@ pub enum Manner {
     ReadOnly,
     /// For writing, whatever it is told (QEMU 11.1).
     Writable,
+    /// For reading only, and memory only: no files.
+    Memory,
     /// Not at all.
     Refuse,
     /// It does not answer.
@@ -290,7 +292,13 @@ impl Inner {
         };
         let at = ptr::with_exposed_provenance_mut(self.base + moffset as usize);
         let flags = MapFlags::SHARED | MapFlags::FIXED;
-        let accepted = state.manner != Manner::Refuse
+        let memory = link.to_string_lossy().starts_with("/memfd:");
+        let wanted = match state.manner {
+            Manner::Refuse => false,
+            Manner::Memory => memory,
+            _ => true,
+        };
+        let accepted = wanted
             && free
             // SAFETY: within the window; the lock of the state is held.
             && unsafe { mmap(at, len as usize, protection, flags, file, offset) }.is_ok();
@@ -299,7 +307,7 @@ impl Inner {
             len,
             writable: open_for_writing && try_write(),
             ino: stat.st_ino,
-            memory: link.to_string_lossy().starts_with("/memfd:"),
+            memory,
             accepted,
         });
         if accepted {

@@ -295,6 +295,51 @@ fn a_window_that_cannot_be_mapped_is_not_offered() {
     }
 }
 
+/// A file system whose files cannot be mapped, say: then a copy is, for reading only.
+#[test]
+fn a_file_that_the_front_end_refuses_is_copied() {
+    let (_dir, store) = store();
+    let share = Share::start(store, options(Mode::Direct, 8 << 20));
+    let (mut front, window) = start(&share, Manner::Memory);
+    let mut client = Client::new(&mut front, 1);
+    assert!(client.init_dax());
+    use_the_window(&mut client, &window);
+    let asked = window.asked();
+    assert!(asked.iter().any(|asked| !asked.accepted && !asked.memory));
+    assert!(asked.iter().all(|asked| !asked.writable));
+}
+
+/// A window that worked, and then does not: errors, files that can still be read, and no mapping
+/// that nobody knows of. With the client's next start it is tried again.
+#[test]
+fn a_window_that_fails_later_is_an_error() {
+    for (mode, manner) in [
+        (Mode::Direct, Manner::ReadOnly),
+        (Mode::Direct, Manner::Memory),
+    ] {
+        let (_dir, store) = store();
+        let share = Share::start(store, options(mode, 8 << 20));
+        let (mut front, window) = start(&share, manner);
+        let mut client = Client::new(&mut front, 1);
+        assert!(client.init_dax());
+        let node = find(&mut client, "big");
+        assert_eq!(client.setup_mapping(node, 0, RANGE, 0), 0);
+        window.set_manner(Manner::Refuse);
+        for _ in 0..2 {
+            let error = client.setup_mapping(node, RANGE, RANGE, RANGE);
+            assert_eq!(error, libc::EIO);
+        }
+        let big = contents(BIG, 1);
+        assert!(client.read(node, RANGE, 4096).unwrap() == big[RANGE as usize..][..4096]);
+        // What was mapped before stays what it was.
+        assert!(window.read(0, RANGE as usize) == big[..RANGE as usize]);
+
+        window.set_manner(manner);
+        assert!(client.init_dax());
+        use_the_window(&mut client, &window);
+    }
+}
+
 #[test]
 fn a_front_end_without_a_window_is_never_asked() {
     let (_dir, store) = store();
