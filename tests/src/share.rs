@@ -109,3 +109,10 @@ pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     }
     true
 }
+
+/// Whether somebody listens there; asking by connecting would take the only turn.
+pub fn listens(socket: &Path) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let mut lines = sockets.lines();
+    lines.any(|line| line.ends_with(socket.to_str().unwrap()) && line.contains(" 00010000 "))
+}

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The library's examples do what they say.
 
-use std::path::Path;
-
 use rofs_tests::frontend::{FrontEnd, Vmm};
 use rofs_tests::memfs::MemFs;
-use rofs_tests::share::eventually;
+use rofs_tests::share::{eventually, listens};
 
 use crate::handshake::use_the_file_system;
 
@@ -49,11 +47,4 @@ fn the_standard_daemon_can_be_the_transport() {
         drop(front);
         assert_eq!(server.join().unwrap(), Ok(()), "{vmm:?}");
     }
-}
-
-/// Whether somebody listens there; asking by connecting would take the only turn.
-fn listens(socket: &Path) -> bool {
-    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
-    let mut lines = sockets.lines();
-    lines.any(|line| line.ends_with(socket.to_str().unwrap()) && line.contains(" 00010000 "))
 }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// The binary under test, built beside this one.
-fn rofs_serve() -> PathBuf {
+pub(crate) fn rofs_serve() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join("rofs-serve");
     assert!(

@@ -6,6 +6,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod closure;
+mod cut_off;
 mod dax;
 mod examples;
 mod footprint;

@@ -14,6 +14,8 @@ use vm_memory::{
     GuestMemoryRegion, GuestRegionMmap, MmapRegion,
 };
 
+use super::cutoff;
+
 /// Most regions that one connection may map: what the kernel's vhost takes, too.
 pub(super) const MAX_SLOTS: usize = 509;
 
@@ -61,7 +63,7 @@ impl MemoryTable {
         let mut mappings = Vec::with_capacity(regions.len());
         for (region, file) in regions.iter().zip(files) {
             let mapping = Mapping::new(region)?;
-            mapped.push(Arc::new(mapping.map(file, region.mmap_offset)?));
+            mapped.push(mapping.map(file, region.mmap_offset)?);
             mappings.push(mapping);
         }
         // QEMU sends them in ascending order, but nobody promised.
@@ -79,7 +81,7 @@ impl MemoryTable {
             )));
         }
         let mapping = Mapping::new(region)?;
-        let mapped = Arc::new(mapping.map(file, region.mmap_offset)?);
+        let mapped = mapping.map(file, region.mmap_offset)?;
         let memory = self
             .memory
             .memory()
@@ -140,7 +142,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    fn map(&self, file: File, offset: u64) -> io::Result<GuestRegionMmap> {
+    fn map(&self, file: File, offset: u64) -> io::Result<Arc<GuestRegionMmap>> {
         let stat = fstat(&file)?;
         let end = offset + self.size; // checked in `new`
         // Memory behind the end of its file would end the whole process by SIGBUS.
@@ -153,14 +155,19 @@ impl Mapping {
             )));
         }
         let size = usize::try_from(self.size).map_err(io::Error::other)?;
+        let mut page = rustix::param::page_size();
         let region = if stat.st_blksize > SMALL_PAGES {
+            page = page.max(usize::try_from(stat.st_blksize).unwrap_or(0));
             // Huge pages: their place in memory must be as aligned as they are.
             MmapRegion::from_file(FileOffset::new(file, offset), size).map_err(io::Error::other)?
         } else {
             map_and_close(&file, offset, size)?
         };
-        GuestRegionMmap::new(region, GuestAddress(self.guest))
-            .ok_or_else(|| io::Error::other("a memory region beyond the end of memory"))
+        let region = GuestRegionMmap::new(region, GuestAddress(self.guest))
+            .map(Arc::new)
+            .ok_or_else(|| io::Error::other("a memory region beyond the end of memory"))?;
+        cutoff::watch(&region, page);
+        Ok(region)
     }
 }
 

@@ -40,6 +40,7 @@
 
 mod chain;
 mod config;
+mod cutoff;
 mod deferred;
 mod device;
 mod event;
@@ -57,6 +58,7 @@ mod session;
 mod shmem;
 mod stop;
 
+pub use self::cutoff::outlive_cut_off_memory;
 pub use self::device::{Device, ServeError};
 pub use self::options::{DaxOptions, DeviceOptions, OptionsError, Tag};
 pub use self::pool::Pool;

@@ -89,6 +89,8 @@ fn start(config: Config) -> Outcome<u8> {
     }
     let blocked = [&signals::STOP[..], &[libc::SIGCHLD]].concat();
     signals::block(&blocked).map_err(|e| Failure::new(format!("cannot block signals: {e}")))?;
+    virtiofs::vhost::outlive_cut_off_memory()
+        .map_err(|e| Failure::new(format!("cannot handle signals: {e}")))?;
     sandbox::check(&config)?;
     let doors = Doors::open(&config)?;
     rlimit::apply(config.rlimit_nofile);
