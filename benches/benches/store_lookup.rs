@@ -280,15 +280,16 @@ fn compare(
         ("READLINK", |all| &all.readlink),
     ];
     let title = |what: &str| format!("{what}, {size} entries");
-    // The ring alone, with a request of the same shape.
+    // The ring alone, with as many requests of the same shape.
     let mut floor = ours::floor();
     for (what, of) in kinds {
-        let slot = match what {
+        let prepare = |_| match what {
             "GETATTR" => floor.prepare(opcode::GETATTR, 1, &[0; 16], Some(104)),
             "READLINK" => floor.prepare(opcode::READLINK, 1, &[], Some(4096)),
             _ => floor.prepare_lookup(1, "file-1"),
         };
-        measure(group, report, &title(what), &mut floor, 1.0, cycle(&[slot]));
+        let slots: Vec<Slot> = (0..SAMPLE).map(prepare).collect();
+        measure(group, report, &title(what), &mut floor, 1.0, cycle(&slots));
         for subject in subjects.iter_mut() {
             let run = cycle(of(&subject.questions));
             measure(group, report, &title(what), &mut subject.client, 1.0, run);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Our server behind a ring, and the floor: the same ring with nothing behind it.
 //!
-//! The thread of a ring in `virtiofs::vhost` is private to that crate, so the ring here is
-//! `virtio-queue`'s, as with the peers, and the chain is handed to `Server::handle`.
-#![allow(unsafe_code)] // the guest's end of the memory; a vector that moves to another thread
+//! What is measured is what the thread of a ring does for each request of a batch: `vhost::inside`
+//! is a way to it without the thread.
+#![allow(unsafe_code)] // the guest's end of the memory
 
 use std::path::Path;
 
-use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use virtio_queue::{Queue, QueueT};
 use virtiofs::fs::ReadFs;
 use virtiofs::server::{Options, Server};
 use virtiofs::store::{Closure, NixOptions, NixStore, open_root};
+use virtiofs::vhost::inside::Walker;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
 
 use crate::guest::{Guest, MEMORY, PARTS, RING};
@@ -19,23 +20,19 @@ use crate::subject::{Client, Subject};
 /// The device's end of the ring.
 struct Ring {
     guest: Guest,
-    /// Lives as long as the process: slices of it are kept between requests.
-    memory: &'static GuestMemoryMmap,
+    memory: GuestMemoryMmap,
     queue: Queue,
-    readable: Vec<VolatileSlice<'static>>,
-    writable: Vec<VolatileSlice<'static>>,
+    walker: Walker,
 }
 
-// SAFETY: what is not `Send` is the slices, pointers into memory that is never unmapped; they are
-// used by nobody but the ring that owns them.
+// SAFETY: what is not `Send` is the walker's storage for slices, which is empty between requests.
 unsafe impl Send for Ring {}
 
 impl Ring {
     fn new() -> Ring {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY)]).unwrap();
-        let memory: &'static GuestMemoryMmap = Box::leak(Box::new(memory));
         let base = memory.get_host_address(GuestAddress(0)).unwrap();
-        // SAFETY: the memory is mapped for ever, and is this ring's alone.
+        // SAFETY: the memory is mapped as long as the ring lives, and is the ring's alone.
         let guest = unsafe { Guest::new(base, MEMORY) };
         let mut queue = Queue::new(RING).unwrap();
         let [table, available, used] = PARTS.map(GuestAddress);
@@ -47,8 +44,7 @@ impl Ring {
             guest,
             memory,
             queue,
-            readable: Vec::with_capacity(1024),
-            writable: Vec::with_capacity(1024),
+            walker: Walker::default(),
         }
     }
 
@@ -56,25 +52,8 @@ impl Ring {
         &mut self,
         answer: impl FnOnce(&[VolatileSlice<'_>], &[VolatileSlice<'_>]) -> u32,
     ) -> u32 {
-        self.readable.clear();
-        self.writable.clear();
-        let chain = {
-            let mut available = self.queue.iter(self.memory).unwrap();
-            available.next().expect("nothing was offered")
-        };
-        let head = chain.head_index();
-        for descriptor in chain {
-            let into = if descriptor.is_write_only() {
-                &mut self.writable
-            } else {
-                &mut self.readable
-            };
-            let len = descriptor.len() as usize;
-            into.push(self.memory.get_slice(descriptor.addr(), len).unwrap());
-        }
-        let used = answer(&self.readable, &self.writable);
-        self.queue.add_used(self.memory, head, used).unwrap();
-        used
+        let used = self.walker.one(&mut self.queue, &self.memory, answer);
+        used.expect("nothing was offered")
     }
 }
 
@@ -95,8 +74,12 @@ impl<F: ReadFs> Subject for Ours<F> {
 
     fn turn(&mut self) -> u32 {
         let server = &self.server;
-        self.ring
-            .turn(|readable, writable| server.handle(readable, writable, None))
+        self.ring.turn(|readable, writable| {
+            // As the ring's thread does; what has to wait for a disk it gives to another.
+            server
+                .try_handle(readable, writable, None)
+                .unwrap_or_else(|| server.handle(readable, writable, None))
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use std::mem::size_of;
 
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{
-    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileMemory,
-    VolatileSlice,
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    GuestRegionMmap, MemoryRegionAddress, VolatileMemory, VolatileSlice,
 };
 
 /// Most pieces of memory that one chain may have: as many as virtio's longest ring has
@@ -83,19 +83,20 @@ impl<'m> Segments<'m> {
     ) -> Result<(), ChainError> {
         self.readable.clear();
         self.writable.clear();
-        let mut table = Table::new(memory, table, u32::from(size), false);
+        let mut finder = Finder::new(memory);
+        let mut table = Table::new(&mut finder, table, u32::from(size), false);
         let mut index = head;
         let mut left = table.size;
         let mut bytes = 0u32;
         loop {
             left = left.checked_sub(1).ok_or(ChainError::Loop)?;
             // Read once: the driver may change it under our hands.
-            let descriptor = table.descriptor(index)?;
+            let descriptor = table.descriptor(memory, index)?;
             if descriptor.refers_to_indirect_table() {
                 if table.indirect || descriptor.has_next() {
                     return Err(ChainError::IndirectFlags);
                 }
-                table = Table::indirect(memory, &descriptor)?;
+                table = Table::indirect(&mut finder, &descriptor)?;
                 index = 0;
                 left = table.size;
                 continue;
@@ -103,7 +104,7 @@ impl<'m> Segments<'m> {
             bytes = bytes
                 .checked_add(descriptor.len())
                 .ok_or(ChainError::TooLong)?;
-            self.push(memory, &descriptor)?;
+            self.push(&mut finder, &descriptor)?;
             if !descriptor.has_next() {
                 return Ok(());
             }
@@ -111,11 +112,7 @@ impl<'m> Segments<'m> {
         }
     }
 
-    fn push(
-        &mut self,
-        memory: &'m GuestMemoryMmap,
-        descriptor: &Descriptor,
-    ) -> Result<(), ChainError> {
+    fn push(&mut self, finder: &mut Finder<'m>, descriptor: &Descriptor) -> Result<(), ChainError> {
         if !descriptor.is_write_only() && !self.writable.is_empty() {
             return Err(ChainError::Order);
         }
@@ -129,12 +126,12 @@ impl<'m> Segments<'m> {
         // Nearly always it is one slice; several where regions of memory touch.
         if count > 0
             && segments.len() < usize::from(MAX_SEGMENTS)
-            && let Ok(slice) = memory.get_slice(at, count)
+            && let Some(slice) = finder.slice(at, count)
         {
             segments.push(slice);
             return Ok(());
         }
-        for slice in memory.get_slices(at, count) {
+        for slice in finder.memory.get_slices(at, count) {
             if segments.len() == usize::from(MAX_SEGMENTS) {
                 return Err(ChainError::TooLong);
             }
@@ -144,9 +141,34 @@ impl<'m> Segments<'m> {
     }
 }
 
+/// Finds pieces of memory. What belongs to one request mostly lies in one region, so the last one
+/// is looked at first.
+struct Finder<'m> {
+    memory: &'m GuestMemoryMmap,
+    last: Option<&'m GuestRegionMmap>,
+}
+
+impl<'m> Finder<'m> {
+    fn new(memory: &'m GuestMemoryMmap) -> Finder<'m> {
+        Finder { memory, last: None }
+    }
+
+    /// The memory there, unless it is not all in one region.
+    fn slice(&mut self, at: GuestAddress, len: usize) -> Option<VolatileSlice<'m>> {
+        let within = |region: &'m GuestRegionMmap| {
+            let offset = at.checked_offset_from(region.start_addr())?;
+            region.get_slice(MemoryRegionAddress(offset), len).ok()
+        };
+        if let Some(slice) = self.last.and_then(within) {
+            return Some(slice);
+        }
+        self.last = self.memory.find_region(at);
+        within(self.last?)
+    }
+}
+
 /// A descriptor table.
 struct Table<'m> {
-    memory: &'m GuestMemoryMmap,
     at: GuestAddress,
     size: u32,
     /// All of it, unless regions of memory touch in the middle.
@@ -155,31 +177,27 @@ struct Table<'m> {
 }
 
 impl<'m> Table<'m> {
-    fn new(memory: &'m GuestMemoryMmap, at: GuestAddress, size: u32, indirect: bool) -> Table<'m> {
+    fn new(finder: &mut Finder<'m>, at: GuestAddress, size: u32, indirect: bool) -> Table<'m> {
         let len = usize::try_from(u64::from(size) * u64::from(DESCRIPTOR));
         Table {
-            memory,
             at,
             size,
-            slice: len.ok().and_then(|len| memory.get_slice(at, len).ok()),
+            slice: len.ok().and_then(|len| finder.slice(at, len)),
             indirect,
         }
     }
 
-    fn indirect(
-        memory: &'m GuestMemoryMmap,
-        descriptor: &Descriptor,
-    ) -> Result<Table<'m>, ChainError> {
+    fn indirect(finder: &mut Finder<'m>, descriptor: &Descriptor) -> Result<Table<'m>, ChainError> {
         let len = descriptor.len();
         let size = len / DESCRIPTOR;
         // Linux makes indirect tables that are longer than the ring.
         if size == 0 || !len.is_multiple_of(DESCRIPTOR) || size > u32::from(MAX_SEGMENTS) {
             return Err(ChainError::IndirectLength(len));
         }
-        Ok(Table::new(memory, descriptor.addr(), size, true))
+        Ok(Table::new(finder, descriptor.addr(), size, true))
     }
 
-    fn descriptor(&self, index: u16) -> Result<Descriptor, ChainError> {
+    fn descriptor(&self, memory: &GuestMemoryMmap, index: u16) -> Result<Descriptor, ChainError> {
         if u32::from(index) >= self.size {
             return Err(ChainError::Index(index));
         }
@@ -190,7 +208,7 @@ impl<'m> Table<'m> {
         }
         self.at
             .checked_add(u64::from(index) * u64::from(DESCRIPTOR))
-            .and_then(|at| self.memory.read_obj(at).ok())
+            .and_then(|at| memory.read_obj(at).ok())
             .ok_or(ChainError::Table(self.at))
     }
 }

@@ -48,6 +48,9 @@ mod features;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "inside")]
+#[doc(hidden)]
+pub mod inside;
 mod limit;
 mod memory;
 mod options;

@@ -274,7 +274,7 @@ fn check(queue: &Queue, memory: &GuestMemoryMmap) -> Result<(), RingError> {
 }
 
 /// The next chain that the driver offers.
-fn pop(queue: &mut Queue, memory: &GuestMemoryMmap) -> Result<Option<u16>, RingError> {
+pub(super) fn pop(queue: &mut Queue, memory: &GuestMemoryMmap) -> Result<Option<u16>, RingError> {
     let (from, size) = (queue.next_avail(), queue.size());
     let chain = match queue.iter(memory) {
         Ok(mut available) => available.next(),
