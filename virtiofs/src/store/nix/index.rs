@@ -31,13 +31,20 @@ impl Place {
     pub(super) const TOP: Place = Place { block: 0, slot: 0 };
 }
 
+/// Names up to this length are in their node, so that nearly all questions look at one line of the
+/// processor's cache for both.
+const INLINE: usize = 24;
+
 /// A file, directory or symbolic link.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Node {
     pub(super) id: NodeId,
     ino: u64,
     size: u64,
-    /// Where its name begins in the block's names; a symbolic link's target follows the name.
+    /// The name, if it is no longer.
+    name: [u8; INLINE],
+    /// Where a longer name begins in the block's names; a symbolic link's target follows.
     name_at: u32,
     /// Index of the block with a directory's entries, plus one; 0 while it is not known.
     entries: AtomicU32,
@@ -103,13 +110,19 @@ impl Block {
         &self.nodes
     }
 
-    pub(super) fn name(&self, node: &Node) -> &[u8] {
+    pub(super) fn name<'a>(&'a self, node: &'a Node) -> &'a [u8] {
+        let len = usize::from(node.name_len);
+        if let Some(name) = node.name.get(..len) {
+            return name;
+        }
         let start = node.name_at as usize;
-        &self.names[start..start + usize::from(node.name_len)]
+        &self.names[start..start + len]
     }
 
     pub(super) fn target(&self, node: &Node) -> &[u8] {
-        let start = node.name_at as usize + usize::from(node.name_len);
+        let name = usize::from(node.name_len);
+        let before = if name > INLINE { name } else { 0 };
+        let start = node.name_at as usize + before;
         let len = usize::try_from(node.size).unwrap_or(usize::MAX);
         self.names
             .get(start..start.saturating_add(len))
@@ -292,7 +305,11 @@ impl Index {
         let mut ids = HashSet::with_capacity(entries.len());
         for entry in &entries {
             let name_at = u32::try_from(names.len()).ok()?;
-            names.extend_from_slice(&entry.name);
+            let mut name = [0; INLINE];
+            match name.get_mut(..entry.name.len()) {
+                Some(name) => name.copy_from_slice(&entry.name),
+                None => names.extend_from_slice(&entry.name),
+            }
             names.extend_from_slice(&entry.target);
             let size = if entry.kind == FileKind::Symlink {
                 entry.target.len() as u64
@@ -306,6 +323,7 @@ impl Index {
                 id,
                 ino: entry.ino,
                 size,
+                name,
                 name_at,
                 entries: AtomicU32::new(0),
                 name_len: u8::try_from(entry.name.len()).ok()?,

@@ -43,8 +43,18 @@ impl Hasher for TagHasher {
     }
 }
 
-/// All store paths whose ids begin with the same tag; hardly ever more than one or two.
-type Tagged = Arc<[Arc<StorePath>]>;
+/// All store paths whose ids begin with the same tag; hardly ever more than one.
+#[derive(Debug)]
+struct Tagged {
+    first: Arc<StorePath>,
+    others: Box<[Arc<StorePath>]>,
+}
+
+impl Tagged {
+    fn iter(&self) -> impl Iterator<Item = &Arc<StorePath>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
 
 /// One part in so many of the limit is for remembering files with several names.
 const LINKS_SHARE: usize = 8;
@@ -164,34 +174,31 @@ impl Root {
         let tag = name_tag(name.to_bytes());
         let _guard = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let paths = self.paths.pin();
-        let old = paths.get(&tag).map_or(&[][..], |tagged| tagged);
+        let old = || paths.get(&tag).into_iter().flat_map(Tagged::iter);
         if let Some(path) = &path {
-            if old.iter().any(|old| old.id() == path.id()) {
+            if old().any(|old| old.id() == path.id()) {
                 return; // somebody else was faster
             }
-        } else if !old.iter().any(|old| old.name() == name) {
+        } else if !old().any(|old| old.name() == name) {
             return;
         }
-        for gone in old.iter().filter(|old| old.name() == name) {
+        for gone in old().filter(|old| old.name() == name) {
             self.places.forget(gone.id());
         }
-        let tagged: Tagged = old
-            .iter()
-            .filter(|old| old.name() != name)
-            .cloned()
-            .chain(path)
-            .collect();
-        self.set_tagged(tag, tagged);
+        let left = old().filter(|old| old.name() != name).cloned();
+        self.set_tagged(tag, left.chain(path));
     }
 
     /// Sets which store paths have a tag. Under `change`.
-    fn set_tagged(&self, tag: u16, tagged: Tagged) {
+    fn set_tagged(&self, tag: u16, mut tagged: impl Iterator<Item = Arc<StorePath>>) {
         let paths = self.paths.pin();
-        if tagged.is_empty() {
-            paths.remove(&tag);
-        } else {
-            paths.insert(tag, tagged);
-        }
+        match tagged.next() {
+            None => paths.remove(&tag),
+            Some(first) => {
+                let others = tagged.collect();
+                paths.insert(tag, Tagged { first, others })
+            }
+        };
     }
 
     /// Whether this is the top node of a store path that is known.
@@ -368,12 +375,8 @@ impl Root {
             let Some(tagged) = paths.get(&path_tag(id)) else {
                 continue;
             };
-            let left: Tagged = tagged
-                .iter()
-                .filter(|path| path.id() != id)
-                .cloned()
-                .collect();
-            self.set_tagged(path_tag(id), left);
+            let left = tagged.iter().filter(|path| path.id() != id);
+            self.set_tagged(path_tag(id), left.cloned());
         }
     }
 }
