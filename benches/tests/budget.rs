@@ -167,3 +167,23 @@ fn reading_cached_data_costs_one_call() {
     let data = client.guest().reply(request, used);
     assert_eq!(data, b"package 0 directory 1 file 1\n");
 }
+
+/// Opened beneath its store path, which is held open, and seen to be what it was.
+#[test]
+fn reading_a_file_for_the_first_time_costs_three_calls() {
+    let (mut client, path, _) = server();
+    let mut read = |number: usize| {
+        let node = client.resolve(&format!("{path}/file-{number}"));
+        client.prepare_read(opcode::READ, node, 0, 0, 4096)
+    };
+    let (before, request) = (read(1), read(2));
+    client.call(before);
+    let calls = counted(|counter| {
+        let before = counter.snapshot();
+        client.call(request);
+        counter.since(&before)
+    });
+    let once = |number: i64| (usize::try_from(number).unwrap(), 1);
+    let numbers = [libc::SYS_openat2, libc::SYS_statx, libc::SYS_preadv2];
+    assert_eq!(calls, BTreeMap::from(numbers.map(once)));
+}

@@ -197,7 +197,8 @@ fn descriptors_are_few_whatever_guests_do() {
 /// Nothing of the store is looked at before somebody asks.
 #[test]
 fn a_large_store_is_ready_as_soon_as_a_small_one() {
-    let (small, large) = (store(10, 1), store(1000, 100));
+    const READY: Duration = Duration::from_millis(50);
+    let (small, large_store) = (store(10, 1), store(1000, 100));
     // The shortest of several: the machine may have other things to do.
     let ready = |store: &Path| {
         let start = |_| {
@@ -232,12 +233,21 @@ fn a_large_store_is_ready_as_soon_as_a_small_one() {
         };
         (0..7).map(start).min().unwrap()
     };
-    let (small, large) = (ready(small.path()), ready(large.path()));
+    let small = ready(small.path());
+    let mut large = ready(large_store.path());
+    // However large a store is. A busy machine gets a few more tries.
+    for _ in 0..10 {
+        if large > READY {
+            std::thread::sleep(Duration::from_millis(500));
+            large = large.min(ready(large_store.path()));
+        }
+    }
     println!("ready after {small:?} with 10 entries, {large:?} with 100,000");
     assert!(
         large < 2 * small + Duration::from_millis(20),
         "{large:?}, with a small store {small:?}"
     );
+    assert!(large <= READY, "{large:?}");
 }
 
 #[test]

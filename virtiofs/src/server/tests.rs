@@ -160,6 +160,32 @@ fn every_change_is_refused() {
     assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"contents");
 }
 
+/// A client that hears ENOSYS once never asks again.
+#[test]
+fn what_need_not_exist_is_asked_for_once() {
+    let (_dir, server) = tree();
+    let file = lookup(&server, 1, "file").nodeid;
+    for opcode in [
+        Opcode::Flush,
+        Opcode::Fsync,
+        Opcode::Fsyncdir,
+        Opcode::Syncfs,
+        Opcode::Getxattr,
+        Opcode::Listxattr,
+        Opcode::Access,
+        Opcode::Statx,
+        Opcode::Lseek,
+        Opcode::Poll,
+        Opcode::Bmap,
+        Opcode::Getlk,
+        Opcode::Setlk,
+        Opcode::Setlkw,
+    ] {
+        let result = ask(&server, request(opcode as u32, file, &[0; 64]), 4096);
+        assert_eq!(result, Err(Some(Errno::NOSYS)), "{opcode:?}");
+    }
+}
+
 #[test]
 fn unknown_opcodes_and_ioctl() {
     let (_dir, server) = tree();

@@ -409,6 +409,27 @@ fn a_swap_nobody_noticed_is_noticed_when_reading() {
     assert_eq!(read(&f.store, tool.node), Err(Errno::STALE));
 }
 
+/// A store is read by many; that shall not write to its disk.
+#[test]
+fn reading_leaves_times_of_access_alone() {
+    let f = Fixture::new();
+    let path = f.add("pkg");
+    let (file, other) = (path.join("bin/tool"), path.join("share/doc/README"));
+    let accessed = |path: &Path| fs::metadata(path).unwrap().atime();
+    let before = (accessed(&file), accessed(&path.join("bin")));
+    let bin = f.entry(f.top("pkg").node, "bin");
+    f.list(bin.node);
+    let tool = f.entry(bin.node, "tool");
+    assert_eq!(read(&f.store, tool.node).unwrap(), b"#!/bin/sh\n");
+    assert_eq!((accessed(&file), accessed(&path.join("bin"))), before);
+    // Whoever reads without O_NOATIME leaves a trace.
+    let before = accessed(&other);
+    fs::read(&other).unwrap();
+    if accessed(&other) == before {
+        eprintln!("NOT TESTED: this file system keeps no times of access");
+    }
+}
+
 /// `nix-store --optimise`: a link to a file of equal content is renamed over the file.
 #[test]
 fn optimising_changes_nothing() {
