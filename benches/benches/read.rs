@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use rofs_benches::guest::Slot;
+use rofs_benches::mapped;
 use rofs_benches::measure::{group, measure, median};
 use rofs_benches::ours;
 use rofs_benches::peers::{self, Make};
@@ -165,6 +166,9 @@ fn main() {
         let value = small(client, &tree);
         let what = "one pass over 2,000 files of 4 KiB, per file, hot";
         report.add(Row::new(what, &client.name(), "ns", value));
+    }
+    for (what, nanos) in mapped::compare(&tree) {
+        report.add(Row::new(what, "this host", "ns", nanos));
     }
     for (size, text) in SIZES {
         for (random, how) in [(false, "sequential"), (true, "random")] {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rofs_benches::guest::Slot;
 use rofs_benches::measure::median;
 use rofs_benches::report::{Report, Row, is_full, is_test};
-use rofs_benches::socket::cpu::held;
+use rofs_benches::socket::cpu::{held, spent, switches};
 use rofs_benches::socket::ring::Session;
 use rofs_benches::socket::server::{Kind, Server};
 use rofs_benches::socket::walk::walk;
@@ -21,6 +21,10 @@ const ALL_WALK: usize = 10_000;
 /// Files that each machine reads, each other ones.
 const FILES: usize = 40;
 const ROUNDS: usize = 5;
+/// Threads that wait for disks end within this time after the last request.
+const SETTLES: Duration = Duration::from_secs(6);
+/// How long a server is watched that has nothing to do.
+const WATCHED: Duration = Duration::from_secs(4);
 const MIB: f64 = 1_048_576.0;
 
 /// What one server, or one for each machine, came to hold.
@@ -144,6 +148,35 @@ fn virtiofsd(tree: &Tree, machines: usize, walkers: usize) -> Holding {
     measure(&servers, &sockets, &pids, tree, start, walkers)
 }
 
+/// What one server does for so many machines that have read something and ask nothing more.
+fn idle(report: &mut Report, tree: &Tree, machines: usize) {
+    let server = Server::for_machines(&tree.root, machines, 1);
+    let mut sessions: Vec<Session> = server
+        .sockets()
+        .iter()
+        .map(|socket| Session::connect(socket, server.pid(), 1))
+        .collect();
+    for (number, session) in sessions.iter_mut().enumerate() {
+        read_files(session, tree, number);
+    }
+    let (settles, watched) = if is_test() {
+        (Duration::from_millis(100), Duration::from_millis(100))
+    } else {
+        (SETTLES, WATCHED)
+    };
+    std::thread::sleep(settles);
+    let before = (spent(server.pid()), switches(server.pid()));
+    std::thread::sleep(watched);
+    let after = (spent(server.pid()), switches(server.pid()));
+    let seconds = watched.as_secs_f64();
+    let micros = after.0.saturating_sub(before.0).as_secs_f64() * 1e6 / seconds;
+    let what = format!("idle, machines: {machines}");
+    let row = Row::new(&what, rofs_benches::ours::OURS, "us/s", micros)
+        .with("wake-ups/s", (after.1 - before.1) as f64 / seconds);
+    println!("{what}: {row:?}");
+    report.add(row);
+}
+
 fn add(report: &mut Report, what: &str, subject: &str, holdings: &[Holding]) {
     let middle =
         |of: &dyn Fn(&Holding) -> f64| median(&holdings.iter().map(of).collect::<Vec<_>>());
@@ -192,6 +225,10 @@ fn main() {
                 add(&mut report, &what, Kind::Virtiofsd.name(), &their);
             }
         }
+    }
+    let tree = Tree::store(&kept(), sizes[0]).unwrap();
+    for count in [machines[0], machines[machines.len() - 1]] {
+        idle(&mut report, &tree, count);
     }
     report.finish();
 }

@@ -137,11 +137,15 @@ fn measure(report: &mut Report, kinds: &[Kind], tree: &Tree, case: &Case) {
     if filter().is_some_and(|part| !what.contains(&part)) {
         return;
     }
-    let kinds: Vec<Kind> = kinds
+    let mut kinds: Vec<Kind> = kinds
         .iter()
         .copied()
         .filter(|kind| queues == 1 || matches!(kind, Kind::Ours | Kind::Null))
         .collect();
+    // What polling brings where there is time to poll, and what it takes.
+    if question == Question::Lookup && queues == 1 {
+        kinds.push(Kind::OursPolling);
+    }
     let rounds = if is_test() { 1 } else { ROUNDS };
     let mut loads: Vec<Vec<Load>> = vec![Vec::new(); kinds.len()];
     for _ in 0..rounds {

@@ -13,6 +13,7 @@
 
 pub mod alloc;
 pub mod guest;
+pub mod mapped;
 pub mod measure;
 pub mod ours;
 pub mod peers;

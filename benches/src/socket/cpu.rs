@@ -42,6 +42,24 @@ pub fn spent(pid: u32) -> Duration {
     Duration::from_nanos(nanos)
 }
 
+/// How often threads have gone to sleep, or were made to wait, so far.
+pub fn switches(pid: u32) -> u64 {
+    let mut sum = 0;
+    for pid in family(pid) {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
+        for task in tasks.flatten() {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+            sum += lines
+                .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
+                .sum::<u64>();
+        }
+    }
+    sum
+}
+
 /// Resident memory in bytes, and open descriptors.
 pub fn held(pid: u32) -> (u64, usize) {
     let (mut bytes, mut descriptors) = (0, 0);

@@ -17,6 +17,8 @@ use crate::tree::kept;
 pub enum Kind {
     /// `rofs-serve`, as it is installed.
     Ours,
+    /// The same with `--poll`, for [`POLL`] microseconds.
+    OursPolling,
     /// `bench-null`, which shares its transport.
     Null,
     /// virtiofsd with `--cache always`.
@@ -26,6 +28,9 @@ pub enum Kind {
     /// virtiofsd with `--cache auto`, which is its default.
     VirtiofsdAuto,
 }
+
+/// Several times what a sleeping client takes from one answer to its next question.
+const POLL: &str = "50";
 
 /// The null server's name in tables.
 pub const NULL: &str = "null server";
@@ -37,6 +42,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Ours => crate::ours::OURS,
+            Kind::OursPolling => "rofs --poll 50",
             Kind::Null => NULL,
             Kind::Virtiofsd => VIRTIOFSD,
             Kind::VirtiofsdNever => "virtiofsd never",
@@ -61,9 +67,12 @@ impl Kind {
     fn command(self, socket: &Path, root: &Path, queues: usize, tag: &str) -> Command {
         let mut command;
         match self {
-            Kind::Ours => {
+            Kind::Ours | Kind::OursPolling => {
                 command = Command::new(rofs_serve());
                 command.args(["--sandbox", "none", "--queues", &queues.to_string()]);
+                if self == Kind::OursPolling {
+                    command.args(["--poll", POLL]);
+                }
             }
             Kind::Null => {
                 command = Command::new(beside_us("bench-null"));

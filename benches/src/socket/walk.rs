@@ -73,9 +73,11 @@ pub fn walk(session: &mut Session) -> Walk {
                 handle = session.rings[0].guest.reply_u64(slots.open, 0);
             }
         }
-        let found = list(session, &slots, node, handle, &mut directories);
-        entries += found.0;
-        names += found.1;
+        let found = list(session, &slots, node, handle);
+        entries += found.entries;
+        names += found.names;
+        // One after the other as they were listed, and all below one before the next.
+        directories.extend(found.directories.into_iter().rev());
         if opens {
             session.rings[0].guest.set_node(slots.release, node);
             let handle = handle.to_le_bytes();
@@ -92,16 +94,18 @@ pub fn walk(session: &mut Session) -> Walk {
     }
 }
 
-/// Lists one directory and adds those in it to `directories`. Returns how many names there are,
-/// and how long they are together.
-fn list(
-    session: &mut Session,
-    slots: &Slots,
-    node: u64,
-    handle: u64,
-    directories: &mut Vec<u64>,
-) -> (u64, u64) {
-    let mut found = (0, 0);
+/// What is in a directory.
+#[derive(Default)]
+struct Listed {
+    entries: u64,
+    /// How long their names are together.
+    names: u64,
+    directories: Vec<u64>,
+}
+
+/// Lists one directory.
+fn list(session: &mut Session, slots: &Slots, node: u64, handle: u64) -> Listed {
+    let mut found = Listed::default();
     let mut at = 0;
     // Statted, and so looked up, when the listing is done: `find` reads ahead.
     let mut unknown: Vec<(Vec<u8>, u32)> = Vec::new();
@@ -136,13 +140,13 @@ fn list(
             let name = &rest[before + 24..before + 24 + len];
             at = offset;
             if name != b"." && name != b".." {
-                found.0 += 1;
-                found.1 += name.len() as u64;
+                found.entries += 1;
+                found.names += name.len() as u64;
                 let known = if plus { long(0) } else { 0 };
                 if known == 0 {
                     unknown.push((name.to_vec(), kind));
                 } else if kind == DIRECTORY {
-                    directories.push(known);
+                    found.directories.push(known);
                 }
             }
             rest = &rest[(before + 24 + len).next_multiple_of(8)..];
@@ -151,7 +155,7 @@ fn list(
     for (name, kind) in unknown {
         let child = session.lookup(slots.lookup, node, &name);
         if kind == DIRECTORY {
-            directories.push(child);
+            found.directories.push(child);
         }
     }
     found

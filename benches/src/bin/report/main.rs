@@ -14,9 +14,11 @@ fn main() {
     process::lookups(&mut lines);
     process::growth(&mut lines);
     process::reads(&mut lines);
+    process::mapping(&mut lines);
     socket::sockets(&mut lines);
     guest::guests(&mut lines);
     socket::scale(&mut lines);
+    socket::idle(&mut lines);
     socket::latencies(&mut lines);
     dax::windows(&mut lines);
     println!("| what | must reach | measured | |\n| --- | --- | --- | --- |");

@@ -102,4 +102,31 @@ pub(crate) fn reads(lines: &mut Vec<Line>) {
         };
         lines.push(line(&what, &text, measured()));
     }
+    let what = "one pass over 2,000 files of 4 KiB, per file, hot";
+    let measured = || {
+        let (ns, peer) = (found.value(what, OURS)?, found.best(what, &PEERS)?);
+        let text = format!("{ns:.0} ns, {:.2} x {peer:.0} ns", peer / ns);
+        Some((text, ns <= peer))
+    };
+    lines.push(line(what, "no slower than the faster peer", measured()));
+}
+
+/// Whether it pays to map small files that are read again and again, instead of reading them.
+pub(crate) fn mapping(lines: &mut Vec<Line>) {
+    let found = Found::of("read");
+    let measured = || {
+        let of = |what| found.value(what, "this host");
+        let (call, copy) = (of("4 KiB again, preadv2")?, of("4 KiB again, mapped")?);
+        let (open, map) = (of("4 KiB once, preadv2")?, of("4 KiB once, mapped")?);
+        let pays = (map - open) / (call - copy);
+        let text = format!(
+            "{call:.0} ns by preadv2, {copy:.0} ns if it is mapped; mapping it costs {:.0} ns more \
+             than opening it: it would pay from time {pays:.0} on",
+            map - open
+        );
+        // A guest keeps what it has read: it asks once.
+        Some((text, pays > 1.0))
+    };
+    let bar = "not done unless it pays the first time";
+    lines.push(line("small files mapped by the server", bar, measured()));
 }

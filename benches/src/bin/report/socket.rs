@@ -34,6 +34,27 @@ pub(crate) fn sockets(lines: &mut Vec<Line>) {
     let bar = "latency 1.15 of the null server's, server's processor time 0.25 of virtiofsd's";
     lines.push(line(what, bar, measured()));
 
+    let measured = || {
+        let polling = "rofs --poll 50";
+        let of = |subject, name| found.more("LOOKUP, depth 1, 1 queue", subject, name);
+        let rate = |subject| found.value("LOOKUP, depth 8, 1 queue", subject);
+        let text = format!(
+            "with 50 us: p50 {:.1} us, {:.1} without; server {:.1} us a request, {:.1} without; \
+             at depth 8 {:.0}/s, {:.0} without",
+            of(polling, "p50 us")?,
+            of(OURS, "p50 us")?,
+            of(polling, "server us")?,
+            of(OURS, "server us")?,
+            rate(polling)?,
+            rate(OURS)?
+        );
+        // More latency than that is worth the processor's time it takes.
+        let gains = of(OURS, "p50 us")? > 2.0 * of(polling, "p50 us")?;
+        Some((text, !gains))
+    };
+    let bar = "off, unless it halves the latency of single requests";
+    lines.push(line("polling, default", bar, measured()));
+
     let what = "cold walk, 120000 entries";
     let measured = || {
         let time = found.value(what, virtiofsd)? / found.value(what, OURS)?;
@@ -109,6 +130,25 @@ pub(crate) fn scale(lines: &mut Vec<Line>) {
         Some((text, slowest.0 <= 50.0))
     };
     lines.push(line("ready to accept, any size", "50 ms", measured()));
+}
+
+/// What it does while nobody asks anything.
+pub(crate) fn idle(lines: &mut Vec<Line>) {
+    let found = Found::of("scale");
+    for machines in [1, 64] {
+        let what = format!("idle, machines: {machines}");
+        let measured = || {
+            let (micros, wakes) = (
+                found.value(&what, OURS)?,
+                found.more(&what, OURS, "wake-ups/s")?,
+            );
+            let text = format!("{} us a second, {} wake-ups", number(micros), number(wakes));
+            // Less than one part in ten thousand of a processor.
+            Some((text, micros < 100.0 && wakes <= 1.0))
+        };
+        let bar = "0 % of a processor, at most 1 wake-up a second";
+        lines.push(line(&what, bar, measured()));
+    }
 }
 
 /// How far one machine, or one disk, can hold up the others.
