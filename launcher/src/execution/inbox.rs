@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Everything that can happen, in one queue.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -75,6 +76,8 @@ pub(super) struct Inbox {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
     wanted: Wanted,
+    /// What came while only what is wanted was asked for.
+    later: VecDeque<Event>,
     /// Who waits for the end.
     pub(super) waiting: Vec<UnixStream>,
     /// A share that is lost.
@@ -88,6 +91,7 @@ impl Inbox {
             sender,
             receiver,
             wanted: Wanted::Nothing,
+            later: VecDeque::new(),
             waiting: Vec::new(),
             lost: None,
         }
@@ -106,7 +110,8 @@ impl Inbox {
     /// What is wanted, with all that has come until now.
     pub(super) fn wanted(&mut self) -> Wanted {
         while let Ok(event) = self.receiver.try_recv() {
-            self.note(event);
+            let other = self.note(event);
+            self.later.extend(other);
         }
         self.wanted
     }
@@ -114,6 +119,9 @@ impl Inbox {
     /// The next event that is more than to be remembered; none after `limit`, or when what is
     /// remembered has changed.
     pub(super) fn next(&mut self, limit: Duration) -> Option<Event> {
+        if let Some(event) = self.later.pop_front() {
+            return Some(event);
+        }
         match self.receiver.recv_timeout(limit) {
             Ok(event) => self.note(event),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
@@ -160,5 +168,25 @@ impl Inbox {
         {
             log::warn!("no thread left to watch a program; it is looked at every second");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_came_is_forgotten() {
+        let mut inbox = Inbox::new();
+        let sender = inbox.sender();
+        for event in [Event::Ended, Event::Signal, Event::Ended] {
+            sender.send(event).unwrap();
+        }
+        assert_eq!(inbox.wanted(), Wanted::PowerDown);
+        for _ in 0..2 {
+            let event = inbox.next(Duration::ZERO);
+            assert!(matches!(event, Some(Event::Ended)), "{event:?}");
+        }
+        assert!(inbox.next(Duration::ZERO).is_none());
     }
 }
