@@ -65,6 +65,18 @@ fn guests_signals_are_statuses() {
 }
 
 #[test]
+fn guests_block_no_signals() {
+    let place = Place::new();
+    let script = "grep -E 'Sig(Blk|Ign)' /proc/self/status; sh -c 'kill $$; echo alive'; echo $?";
+    let output = shell(&place, script).output().unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n143\n"
+    );
+    place.assert_clean();
+}
+
+#[test]
 fn guests_take_and_give_ten_megabytes() {
     let place = Place::new();
     let mut state = 1_u64;

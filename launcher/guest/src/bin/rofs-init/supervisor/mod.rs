@@ -347,7 +347,9 @@ impl Supervisor {
         } else if self.kill_at.is_none() {
             self.signal_all(Signal::TERM);
             // A shell at a terminal only minds this one.
-            self.signal_all(Signal::HUP);
+            for session in self.sessions.iter().filter(|session| session.at_terminal()) {
+                session.signal(Signal::HUP);
+            }
             self.kill_at = Some(Instant::now() + self.stop_time);
         }
     }

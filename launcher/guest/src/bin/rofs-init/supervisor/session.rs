@@ -218,6 +218,11 @@ impl Session {
         }
     }
 
+    /// Whether the host gave it a terminal.
+    pub(crate) fn at_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
     /// Sends the command and its children a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.status.is_none()
