@@ -11,12 +11,15 @@ use crate::control::Connection;
 /// How long a hypervisor may take to end when it is told to: it writes out what it has cached.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long until the power button is pressed again: a guest that is still booting does not feel it.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// A guest that was asked to power down.
 #[derive(Debug)]
 pub(super) struct Stopping {
     /// When it is killed.
     deadline: Instant,
-    /// When it is asked the other way, if there is one that was not tried.
+    /// When the power button is pressed next, if there is one.
     button: Option<Instant>,
 }
 
@@ -51,7 +54,7 @@ impl Stopping {
         }
         press(control?, report).then_some(Stopping {
             deadline: now + timeout,
-            button: None,
+            button: Some(now + AGAIN),
         })
     }
 
@@ -70,12 +73,11 @@ impl Stopping {
             return Next::TimeOver;
         }
         if self.button.is_some_and(|at| now >= at) {
-            self.button = None;
-            if let Some(control) = control {
-                press(control, report);
-            }
+            let pressed = control.is_some_and(|control| press(control, report));
+            self.button = pressed.then_some(now + AGAIN);
         }
-        Next::Wait(Some(self.button.unwrap_or(self.deadline)))
+        let next = self.button.unwrap_or(self.deadline);
+        Next::Wait(Some(next.min(self.deadline)))
     }
 }
 
