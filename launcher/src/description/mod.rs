@@ -91,7 +91,7 @@ pub struct Description {
     pub guest: Guest,
     /// Only these store paths, and what they reference, can be seen in shares of the store. Default: the whole store. (rofs-vm only)
     pub closure: Vec<PathBuf>,
-    /// The guest's Nix database knows the paths of `closure` and `system`. Default: yes, where rofs-vm's init prepares the guest.
+    /// The guest's Nix database knows the paths of `closure` and `system`. Default: yes, where rofs-vm's init prepares the guest and the store is writable (`writableStoreOverlay`).
     pub register_closure: Option<bool>,
     /// Directory in the guest for what is written to `/nix/store`: the upper layer of an overlay. Default: the store is read-only.
     pub writable_store_overlay: Option<PathBuf>,

@@ -174,13 +174,18 @@ fn registers(
     if description.register_closure == Some(false) || closure.is_none() {
         return false;
     }
-    if boot.nix_store.is_none() {
-        if description.register_closure == Some(true) {
-            warnings.push("registerClosure: neither `system` nor a path of `closure` has a nix-store to load the registration with".to_owned());
-        }
-        return false;
+    let lacks = if boot.nix_store.is_none() {
+        "neither `system` nor a path of `closure` has a nix-store to load the registration with"
+    } else if description.writable_store_overlay.is_none() {
+        // It makes `.links` there, whatever it is asked for.
+        "Nix opens its database only where it can write to the store: set `writableStoreOverlay`"
+    } else {
+        return true;
+    };
+    if description.register_closure == Some(true) {
+        warnings.push(format!("registerClosure: {lacks}"));
     }
-    true
+    false
 }
 
 /// What the garbage collector must leave while the guest runs.
