@@ -87,6 +87,17 @@ impl Drop for Share {
     }
 }
 
+/// The real server, built beside the tests.
+pub fn rofs_serve() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().parent().unwrap().join("rofs-serve");
+    assert!(
+        path.exists(),
+        "{path:?} is missing: build it with `cargo build --bins`"
+    );
+    path
+}
+
 /// Whether this process has a thread of that name.
 pub fn has_thread(name: &str) -> bool {
     // The kernel keeps 15 bytes.

@@ -8,9 +8,7 @@ use std::time::Duration;
 use rofs_tests::driver::Buffer;
 use rofs_tests::frontend::{FrontEnd, Vmm};
 use rofs_tests::fuse::{Client, ROOT, opcode};
-use rofs_tests::share::{eventually, listens};
-
-use crate::footprint::rofs_serve;
+use rofs_tests::share::{eventually, listens, rofs_serve};
 
 struct Server(Child);
 

@@ -9,17 +9,7 @@ use std::time::{Duration, Instant};
 
 use rofs_tests::linux::vm;
 pub(crate) use rofs_tests::linux::{Guest, Kernel, Shell, guest_check, output};
-
-/// The binary under test, built beside this one.
-pub(crate) fn rofs_serve() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.parent().unwrap().parent().unwrap().join("rofs-serve");
-    assert!(
-        path.exists(),
-        "{path:?} is missing: build it with `cargo build --bins`"
-    );
-    path
-}
+use rofs_tests::share::rofs_serve;
 
 /// A store made by Nix.
 pub(crate) struct Store {

@@ -93,15 +93,16 @@ impl<F: ReadFs + Clone + 'static> Device<F> {
         let session = Session::new(Arc::clone(&server), &self.options, Arc::clone(&self.limit))
             .map_err(ServeError::Resources)?;
         let session = Arc::new(Mutex::new(session));
-        let peeked = stream.try_clone().map_err(ServeError::Resources)?;
+        let peeked = self.options.dax.map(|_| stream.try_clone()).transpose();
+        let peeked = peeked.map_err(ServeError::Resources)?;
         let mut messages = BackendReqHandler::from_stream(stream, Arc::clone(&session));
         // SAFETY: `messages` owns the socket, and is dropped after the registration.
         let registration = unsafe { self.stop.serving(messages.as_raw_fd()) };
 
         let ended = catch_unwind(AssertUnwindSafe(|| {
             loop {
-                if self.options.dax.is_some()
-                    && let Some(socket) = shmem::look_for_socket(&peeked)
+                if let Some(peeked) = &peeked
+                    && let Some(socket) = shmem::look_for_socket(peeked)
                 {
                     let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
                     session.expect_socket(socket);
