@@ -21,7 +21,9 @@ pub(super) fn add(args: &mut Args, machine: &Machine<'_>) {
     let sound = machine.description.sound.enable;
     let deny = |opts: Opts, key: &str, on: bool| if on { opts.set(key, "deny") } else { opts };
     let filter = deny(Opts::of("on"), "obsolete", true);
-    let filter = deny(filter, "elevateprivileges", true);
+    // What QEMU takes for a step to more privileges is setsid, too, which is how it starts the
+    // command behind a forwarded port.
+    let filter = deny(filter, "elevateprivileges", !relays);
     // Toolkits and drivers start helpers, and so do forwarded ports.
     let filter = deny(filter, "spawn", !(relays || window || gl));
     // Sound asks for real-time priority, Mesa pins its threads.
