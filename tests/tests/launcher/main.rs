@@ -3,5 +3,10 @@
 //! they need.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod desktop;
 mod harness;
+mod network;
+mod pipewire;
 mod sandbox;
+mod shell;
+mod xvfb;
