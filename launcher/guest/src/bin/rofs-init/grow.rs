@@ -39,10 +39,16 @@ pub(crate) fn grow(device: &str, fs_type: &str, at: &Path) -> Result<(), Failure
             ioctl(&root, EXT4_IOC_RESIZE_FS, &mut blocks).context(doing)
         }
         "btrfs" => {
+            let root = open(at)?;
+            let now = rustix::fs::fstatvfs(&root).context(doing)?;
+            // It refuses a size below 256 MiB, even if it is that of now.
+            if now.f_blocks.saturating_add(1) * now.f_frsize > size()? {
+                return Ok(());
+            }
             // struct btrfs_ioctl_vol_args: a descriptor that is not used, and a name.
             let mut most = [0; 4096];
             most[8..11].copy_from_slice(b"max");
-            ioctl(&open(at)?, BTRFS_IOC_RESIZE, &mut most).context(doing)
+            ioctl(&root, BTRFS_IOC_RESIZE, &mut most).context(doing)
         }
         "xfs" => {
             let root = open(at)?;
