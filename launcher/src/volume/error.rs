@@ -8,8 +8,13 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     /// It is not there, and not to be made.
-    #[error("volume {}: no such image; make it, or set autoCreate = true", .0.display())]
-    Missing(PathBuf),
+    #[error("volume {}: no such image; {}", image.display(), remedy(*read_only))]
+    Missing {
+        /// The image.
+        image: PathBuf,
+        /// The guest could not put anything into it.
+        read_only: bool,
+    },
     /// It is not there, and only raw images are made.
     #[error("volume {}: no such image, and only raw ones are created: make it with \
              `qemu-img create -f {format}`, or leave the format out", image.display())]
@@ -91,6 +96,16 @@ pub enum VolumeError {
     /// Somebody asked to give up.
     #[error("volume {}: interrupted; nothing was made", .0.display())]
     Cancelled(PathBuf),
+}
+
+fn remedy(read_only: bool) -> &'static str {
+    match read_only {
+        true => {
+            "one that is read-only is not made, since it would stay empty: make it, or let the \
+                 guest fill it first, without readOnly"
+        }
+        false => "make it, or set autoCreate = true",
+    }
 }
 
 fn said(words: &str) -> String {

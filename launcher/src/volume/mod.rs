@@ -58,7 +58,12 @@ impl Volume {
                 }
                 file
             }
-            None if !plan.create => return Err(VolumeError::Missing(image.clone())),
+            None if !plan.create => {
+                return Err(VolumeError::Missing {
+                    image: image.clone(),
+                    read_only: plan.read_only,
+                });
+            }
             None if plan.format != "raw" => {
                 return Err(VolumeError::Format {
                     image: image.clone(),
