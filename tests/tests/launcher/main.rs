@@ -5,8 +5,12 @@
 
 mod desktop;
 mod harness;
+mod ladder;
+mod life;
 mod network;
 mod pipewire;
 mod sandbox;
 mod shell;
+mod volumes;
+mod world;
 mod xvfb;
