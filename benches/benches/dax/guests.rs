@@ -42,7 +42,7 @@ impl Subject {
         let mut options = vec!["--tag", "store", "--queues", "1"];
         if self.dax {
             // Small files, too: what size pays is to be seen.
-            options.extend(["--dax", "auto", "--window", "256M", "--dax-min", "4K"]);
+            options.extend(["--dax", "auto", "--window", "512M", "--dax-min", "4K"]);
         }
         options
     }
@@ -156,7 +156,7 @@ pub(crate) fn memory(report: &mut Report, store: &Store) {
         let mut grown = 0.0;
         for number in 1..=most {
             let server = Server::with_options(store.dir.path(), &subject.options());
-            let mut shell = subject.guest(&server).args(["--mem", "256"]).shell();
+            let mut shell = subject.guest(&server).args(["--mem", "512"]).shell();
             // What the programs themselves take is not what is asked for.
             shell.run("md5sum /bin/guest-check; guest-check map /bin/guest-check");
             let vmm = vmm_of(server.socket());

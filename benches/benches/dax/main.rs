@@ -34,7 +34,7 @@ const PATH: &str = "0c0rrxjqxxlrm5dw7mnq9lfw5ah2dxcz-dax";
 
 fn main() {
     let mut report = Report::new("dax");
-    let store = Store::new(if is_test() { 8 } else { 64 });
+    let store = Store::new(if is_test() { 8 } else { 192 });
     copying(&mut report, &store);
     round_trip(&mut report, &store);
     host_memory(&mut report, &store);

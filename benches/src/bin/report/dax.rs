@@ -32,6 +32,94 @@ pub(crate) fn windows(lines: &mut Vec<Line>) {
     lines.push(line("host memory", bar, memory(&found)));
 }
 
+/// A title, what was measured, by whom for each column, and how to say it.
+type Comparison = (
+    &'static str,
+    &'static str,
+    [&'static str; 3],
+    fn(f64) -> String,
+);
+
+/// What the README says of them, as a table.
+pub(crate) fn readme() -> String {
+    let found = Found::of("dax");
+    let cell = |what: &str, who: &str, show: fn(f64) -> String| {
+        found.value(what, who).map_or_else(|| "-".to_owned(), show)
+    };
+    let memory = "host memory, 8 guests of one file";
+    let trip = "SETUPMAPPING of 2 MiB, round trip";
+    let nothing = "";
+    // The columns: the host's own pages, copies, READ.
+    let rows: [Comparison; 7] = [
+        (
+            "2 MiB for the first time",
+            "guest, first 2 MiB touched",
+            [nothing, OURS, READ],
+            time,
+        ),
+        (
+            "a page of it again",
+            "guest, second touch, per page",
+            [nothing, OURS, READ],
+            time,
+        ),
+        (
+            "any page, hot",
+            "guest, random touch, hot",
+            [nothing, OURS, READ],
+            time,
+        ),
+        (
+            "any page, after the guest dropped its caches",
+            "guest, random touch, caches dropped",
+            [nothing, OURS, READ],
+            time,
+        ),
+        (
+            "growth of the guest's page cache for 192 MiB",
+            "guest, page cache grows by",
+            [nothing, OURS, READ],
+            mib,
+        ),
+        (
+            "mapping 2 MiB, for the server",
+            trip,
+            [OURS, "rofs-serve, copy", nothing],
+            time,
+        ),
+        (
+            "host memory when 8 guests have seen one file",
+            memory,
+            [OURS, "rofs-serve, QEMU", READ],
+            times,
+        ),
+    ];
+    let mut table = "| | mapped: the host's own pages | mapped: copies (QEMU 11.1) | read (QEMU \
+                     11.1) |\n| --- | --- | --- | --- |"
+        .to_owned();
+    for (title, what, subjects, show) in rows {
+        let cells = subjects.map(|who| cell(what, who, show));
+        table += &format!("\n| {title} | {} |", cells.join(" | "));
+    }
+    table
+}
+
+fn time(ns: f64) -> String {
+    match ns {
+        ns if ns < 1e3 => format!("{ns:.0} ns"),
+        ns if ns < 1e6 => format!("{:.1} us", ns / 1e3),
+        ns => format!("{:.1} ms", ns / 1e6),
+    }
+}
+
+fn mib(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / f64::from(1 << 20))
+}
+
+fn times(file: f64) -> String {
+    format!("{file:.1} times the file")
+}
+
 fn compare(found: &Found, what: &str, least: f64) -> Option<(String, bool)> {
     let ours = found.value(what, OURS)?;
     let read = found.value(what, READ)?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What must be reached, and what the last runs found, as a table in Markdown.
+//! What must be reached, and what the last runs found, as a table in Markdown. With the argument
+//! `dax`, what windows bring, for the README.
 
 mod dax;
 mod found;
@@ -10,6 +11,10 @@ mod socket;
 use found::Line;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("dax") {
+        println!("{}", dax::readme());
+        return;
+    }
     let mut lines = Vec::new();
     process::lookups(&mut lines);
     process::growth(&mut lines);
