@@ -40,7 +40,7 @@ pub struct Share {
     /// Serve it from a process of its own in a sandbox, `rofs-serve`, and not from rofs-vm (read-only virtiofs shares). (rofs-vm only)
     #[serde(default)]
     pub process: bool,
-    /// The guest reads files straight from the host's page cache (read-only virtiofs shares; QEMU 11.1 or newer). (rofs-vm only)
+    /// Large files, programs and libraries are mapped into the guest instead of read into its page cache (read-only virtiofs shares; QEMU 11.1 or newer). (rofs-vm only)
     #[serde(default)]
     pub dax: bool,
     /// How much can be mapped at once with `dax`, in MiB; a power of two. (rofs-vm only)
