@@ -40,7 +40,7 @@ type Comparison = (
     fn(f64) -> String,
 );
 
-/// What the README says of them, as a table.
+/// What the README says of them: a sentence and a table.
 pub(crate) fn readme() -> String {
     let found = Found::of("dax");
     let cell = |what: &str, who: &str, show: fn(f64) -> String| {
@@ -94,7 +94,8 @@ pub(crate) fn readme() -> String {
             times,
         ),
     ];
-    let mut table = "| | mapped: the host's own pages | mapped: copies (QEMU 11.1) | read (QEMU \
+    let mut table = "What it brings, measured by `benches/run dax` in software emulation, where only \
+                     the ratios mean something:\n\n| | mapped: the host's own pages | mapped: copies (QEMU 11.1) | read (QEMU \
                      11.1) |\n| --- | --- | --- | --- |"
         .to_owned();
     for (title, what, subjects, show) in rows {
