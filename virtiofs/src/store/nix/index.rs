@@ -343,10 +343,10 @@ impl Index {
             nodes,
             names,
         })?;
+        self.table.reserve(entries.len(), |place| self.key(place));
         for slot in 0..count {
             let place = Place { block, slot };
-            self.table
-                .insert(self.key(place)?, place, |place| self.key(place));
+            self.table.insert(self.key(place)?, place);
         }
         if !is_top {
             // Only now do readers see the block, and with it all of the above.

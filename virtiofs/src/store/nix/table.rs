@@ -19,8 +19,8 @@ const END: u32 = (1 << HALF) - 1;
 
 /// Finds places by hash. One thread at a time inserts, any number look up.
 ///
-/// When a table is three quarters full, one twice as large is filled beside it and takes its
-/// place; the old one stays for those who are reading it.
+/// When a table would be more than three quarters full, a larger one is filled beside it and takes
+/// its place; the old one stays for those who are reading it.
 #[derive(Debug)]
 pub(super) struct Table {
     levels: [OnceLock<Box<[AtomicU64]>>; LEVELS],
@@ -66,31 +66,40 @@ impl Table {
         None
     }
 
-    /// Adds a place, for which there [is room](Self::has_room_for). Not from two threads at once.
-    /// `hash_of` tells the hash of a place again.
-    pub(super) fn insert(&self, hash: u64, place: Place, hash_of: impl Fn(Place) -> Option<u64>) {
+    /// Makes a table that is large enough for so many more places, at once: the ones it would grow
+    /// through are kept as well. Not from two threads at once. `hash_of` tells the hash of a place
+    /// again.
+    pub(super) fn reserve(&self, more: usize, hash_of: impl Fn(Place) -> Option<u64>) {
         let used = self.used.load(Ordering::Relaxed);
-        let mut level = self.current.load(Ordering::Relaxed);
-        let slots = self.levels[level].get_or_init(|| empty(FIRST));
-        if (used + 1) * 4 > slots.len() * 3 && level + 1 < LEVELS {
+        let current = self.current.load(Ordering::Relaxed);
+        let mut level = current;
+        while (used + more) * 4 > (FIRST << level) * 3 && level + 1 < LEVELS {
             level += 1;
-            let larger = self.levels[level].get_or_init(|| empty(slots.len() * 2));
-            for slot in slots.iter() {
-                let slot = slot.load(Ordering::Relaxed);
-                if slot == EMPTY {
-                    continue;
-                }
-                let old = unpack(slot);
-                if let Some(hash) = hash_of(old) {
-                    put(larger, hash, old);
-                }
-            }
-            put(larger, hash, place);
-            self.current.store(level, Ordering::Release);
-        } else {
-            put(slots, hash, place);
         }
-        self.used.store(used + 1, Ordering::Relaxed);
+        let larger = self.levels[level].get_or_init(|| empty(FIRST << level));
+        if level == current {
+            return;
+        }
+        for slot in self.levels[current].get().into_iter().flatten() {
+            let slot = slot.load(Ordering::Relaxed);
+            if slot == EMPTY {
+                continue;
+            }
+            let old = unpack(slot);
+            if let Some(hash) = hash_of(old) {
+                put(larger, hash, old);
+            }
+        }
+        self.current.store(level, Ordering::Release);
+    }
+
+    /// Adds a place, for which there [is room](Self::has_room_for) and was [made](Self::reserve)
+    /// some. Not from two threads at once.
+    pub(super) fn insert(&self, hash: u64, place: Place) {
+        if let Some(slots) = self.levels[self.current.load(Ordering::Relaxed)].get() {
+            put(slots, hash, place);
+            self.used.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Bytes taken.
@@ -161,9 +170,8 @@ mod tests {
         ] {
             let table2 = Table::new();
             for i in 0..500u32 {
-                table2.insert(hash_of(i), Place { block: 1, slot: i }, |p| {
-                    Some(hash_of(p.slot))
-                });
+                table2.reserve(1, |place| Some(hash_of(place.slot)));
+                table2.insert(hash_of(i), Place { block: 1, slot: i });
             }
             for i in 0..500u32 {
                 let place = table2.find(hash_of(i), |p| (p.slot == i).then_some(p));
@@ -192,7 +200,8 @@ mod tests {
             slot: END
         }));
         let table = Table::new();
-        table.insert(u64::MAX, last, |_| Some(u64::MAX));
+        table.reserve(1, |_| Some(u64::MAX));
+        table.insert(u64::MAX, last);
         assert_eq!(table.find(u64::MAX, Some), Some(last));
     }
 }
