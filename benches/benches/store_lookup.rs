@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 use rofs_benches::guest::Slot;
-use rofs_benches::measure::{cycle, group, measure, median};
+use rofs_benches::measure::{Work, cycle, group, measure, median};
 use rofs_benches::peers::{self, Make};
 use rofs_benches::report::{Report, Row, is_full, is_test};
 use rofs_benches::subject::{Client, entries};
@@ -143,7 +143,7 @@ fn forget(
                 let node = client.guest().reply_u64(*lookup, 0);
                 client.guest().set_node(*forget, node);
             }
-            let start = Instant::now();
+            let start = Work::start();
             for slot in &forgets[..now] {
                 client.call(*slot);
             }

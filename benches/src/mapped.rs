@@ -7,11 +7,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::ptr::{copy_nonoverlapping, null_mut};
-use std::time::Instant;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::measure::median;
+use crate::measure::{Work, median};
 use crate::report::is_test;
 use crate::tree::{SMALL, SMALL_SIZE, Tree};
 
@@ -46,7 +45,7 @@ fn each(count: usize, mut once: impl FnMut(usize)) -> f64 {
     let rounds = if is_test() { 1 } else { ROUNDS };
     let samples: Vec<f64> = (0..rounds)
         .map(|_| {
-            let start = Instant::now();
+            let start = Work::start();
             for number in 0..count {
                 once(number);
             }
