@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use attach::{Attached, attach, pass, terminal_size};
 pub use rofs_guest::agent::{Exec, ExitStatus, StartError, Stream, TerminalSize};
-pub use session::Session;
+pub use session::{Said, Session};
 
 use crate::plan::AgentChannel;
 use hub::Hub;

@@ -21,7 +21,7 @@ pub struct Session {
 
 /// What a session says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub enum Said {
     /// Output, or a terminal's all.
     Output(Stream, Vec<u8>),
     /// It has ended, and this was all.
@@ -67,7 +67,11 @@ impl Session {
     }
 
     /// What comes next; waits for it.
-    pub(super) fn next(&self) -> Result<Said, AgentError> {
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::Lost`].
+    pub fn next(&self) -> Result<Said, AgentError> {
         loop {
             return match self.frames.recv() {
                 Ok(Frame::Stdout(_, data)) => Ok(Said::Output(Stream::Stdout, data)),
@@ -80,8 +84,9 @@ impl Session {
         }
     }
 
-    /// So many bytes of a stream have been passed on, and more may come.
-    pub(super) fn consumed(&self, stream: Stream, bytes: usize) {
+    /// So many bytes of a stream have been passed on, and more may come. Whoever does not say so is
+    /// sent no more than a window of them.
+    pub fn consumed(&self, stream: Stream, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         // Only what came is ever given back.
         let _ = self.input.hub.consumed(self.input.id, stream, bytes);
