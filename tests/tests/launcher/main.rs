@@ -3,6 +3,7 @@
 //! they need.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cloud_hypervisor;
 mod desktop;
 mod harness;
 mod ladder;

@@ -7,13 +7,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::Place;
-use crate::shell::{PATIENCE, Shell, description};
+use crate::shell::{PATIENCE, Shell, description, path_with, skipped};
 
 /// A server on this machine's loopback that has one page, for as long as the process lives.
 fn serve(page: &'static str) -> u16 {
@@ -183,10 +183,6 @@ fn guests_network_of_passt_as_a_device() {
     passt("passt-dev", Some(&in_sid));
 }
 
-fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
-}
-
 fn passt(name: &str, in_sid: Option<&Path>) {
     let place = Place::new();
     let (page, forwarded) = (serve("from the host"), free_port());
@@ -212,14 +208,6 @@ fn passt(name: &str, in_sid: Option<&Path>) {
     let arguments = place.path().join("state/rofs-vm").join(name);
     fs::remove_dir_all(arguments).unwrap();
     place.assert_clean();
-}
-
-fn path_with(dir: &Path) -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<PathBuf> = std::iter::once(dir.to_owned())
-        .chain(std::env::split_paths(&path))
-        .collect();
-    std::env::join_paths(dirs).unwrap()
 }
 
 /// Some machines do not let it make its namespaces; what it says then.

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -70,6 +70,23 @@ mountPoint = "/check"
         store.display(),
         check.parent().unwrap().display()
     )
+}
+
+/// Says that something is not tested. (What `eprintln!` prints is kept to itself by a test that
+/// does not fail.)
+pub(crate) fn skipped(why: &str) {
+    let text = format!("SKIPPED: {why}");
+    let line = "!".repeat(text.len().min(80));
+    let _ = writeln!(std::io::stderr(), "{line}\n{text}\n{line}");
+}
+
+/// `PATH`, with a directory before all others.
+pub(crate) fn path_with(dir: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<PathBuf> = std::iter::once(dir.to_owned())
+        .chain(std::env::split_paths(&path))
+        .collect();
+    std::env::join_paths(dirs).unwrap()
 }
 
 impl Shell {
