@@ -52,7 +52,7 @@ fn check_explains() {
           store     what is written goes to /nix/.rw-store, kept on a volume
           network   a network of its own, with this machine as its gateway; the guest is 02:00:00:01:01:01
           screen    a window
-          sound     Pipewire
+          sound     through PipeWire
           clipboard shared with this desktop
     "#]].assert_eq(&text(&checked.stdout).replace(&folder, "DIR"));
 }

@@ -3,7 +3,7 @@
 
 use crate::description::{
     Description, ForwardFrom, ForwardProto, GraphicsBackend, Hypervisor, InterfaceType, Protocol,
-    Share, Volume,
+    Share, SoundBackend, Volume,
 };
 
 /// A table of what the VM will be: subject and sentence, one a line.
@@ -86,7 +86,13 @@ pub fn explain(description: &Description) -> String {
         } else {
             ""
         };
-        rows.push(("sound", format!("{:?}{microphone}", sound.backend)));
+        let heard = match sound.backend {
+            SoundBackend::Pipewire => "through PipeWire",
+            SoundBackend::Pulseaudio => "through PulseAudio",
+            SoundBackend::Alsa => "through this machine's sound card",
+            SoundBackend::None => "a card that is silent",
+        };
+        rows.push(("sound", format!("{heard}{microphone}")));
     }
     if description.clipboard.enable {
         rows.push(("clipboard", "shared with this desktop".into()));

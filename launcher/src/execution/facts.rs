@@ -39,6 +39,7 @@ impl Facts {
                 shares: shares.collect(),
                 volumes: volumes.collect(),
                 ports: plan.ports.clone(),
+                viewer: plan.viewer.clone(),
                 agent: false,
                 console_log: plan.console.as_ref().map(|it| it.log.path().to_owned()),
             },

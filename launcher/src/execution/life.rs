@@ -40,6 +40,9 @@ pub(super) fn live(plan: &Plan, options: Options<'_>) -> Result<Outcome, RunErro
     for warning in &plan.warnings {
         report.say(&format!("warning: {warning}"));
     }
+    if let Some(viewer) = &plan.viewer {
+        report.say(&format!("to see the screen: {viewer}"));
+    }
     let claim = Claim::take(&plan.runtime_dir)?;
     let guard = Guard::start(claim.lock().as_fd(), &plan.name)
         .map_err(RunError::io("start the process that clears up"))?;

@@ -31,6 +31,11 @@ impl Plan {
             lines.extend(process(helper));
         }
         lines.extend(process(&self.hypervisor));
+        lines.extend(
+            self.viewer
+                .iter()
+                .map(|viewer| format!("# to see its screen: {viewer}")),
+        );
         lines.push(String::new());
         lines.join("\n")
     }

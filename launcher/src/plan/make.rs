@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::guest::{self, Facts};
 use super::network::Planner;
 use super::{
-    ClosurePlan, InitrdPlan, Plan, Sockets, boot, modules, ports, shares, sockets, sound, volumes,
+    ClosurePlan, InitrdPlan, Plan, Sockets, boot, modules, ports, screen, shares, sockets, sound,
+    volumes,
 };
 use crate::description::{Accel, Description, Hypervisor as Kind};
 use crate::host::{Host, Kvm};
@@ -122,6 +123,7 @@ impl Plan {
             control: hypervisor.control(&machine),
             console: hypervisor.console(&machine),
             agent: guest_init.then_some(channel),
+            viewer: screen::viewer(description, &machine.sockets),
             ports: description.forward_ports.iter().map(ports::ports).collect(),
             stop_timeout: Duration::from_secs(description.stop_timeout.into()),
             name,

@@ -19,6 +19,7 @@ mod passt;
 mod ports;
 mod process;
 mod quote;
+mod screen;
 mod shares;
 mod sockets;
 mod sound;
@@ -68,6 +69,9 @@ pub struct Plan {
     pub agent: Option<AgentChannel>,
     /// Forwarded ports, for people: `tcp 127.0.0.1:2222 to 22`.
     pub ports: Vec<String>,
+    /// The command that shows the guest's screen, if that is on a socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<String>,
     /// How long the guest may take to power down before it is killed. Whole seconds.
     #[serde(rename = "stop_timeout_secs", serialize_with = "seconds")]
     pub stop_timeout: Duration,

@@ -103,6 +103,9 @@ pub struct Status {
     pub volumes: Vec<StatusVolume>,
     /// Ports that are forwarded, as `tcp 127.0.0.1:2222 -> guest 22`.
     pub ports: Vec<String>,
+    /// The command that shows its screen, if that is on a socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<String>,
     /// Commands can be run in it.
     pub agent: bool,
     /// Where the console's output is kept.

@@ -129,6 +129,9 @@ microphone = true
     play(&mut shell, &pipewire, "VirtIO SoundCard");
     let (status, said) = shell.end();
     assert!(status.success(), "{said}");
+    let socket = place.path().join("run/rofs-vm/vnc/screen.sock");
+    let viewer = format!("remote-viewer vnc+unix://{}", socket.display());
+    assert!(said.contains(&viewer), "{said}");
     fs::remove_dir_all(place.path().join("state/rofs-vm/vnc")).unwrap();
     place.assert_clean();
 }

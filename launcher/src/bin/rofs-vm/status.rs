@@ -79,6 +79,9 @@ fn text(status: &Status) -> String {
     for port in &status.ports {
         line("port", port.clone());
     }
+    if let Some(viewer) = &status.viewer {
+        line("screen", viewer.clone());
+    }
     line("exec", if status.agent { "yes" } else { "no" }.to_owned());
     if let Some(log) = &status.console_log {
         line("console log", log.display().to_string());
