@@ -185,7 +185,7 @@ fn tone(device: &str, hz: f64, seconds: u32) {
     params.intervals[9].min = RATE / 4; // frames of the buffer
     call(&pcm, HW_PARAMS, &mut params).unwrap();
     call(&pcm, PREPARE, &mut 0_u32).unwrap();
-    let samples: Vec<i16> = (0..RATE * seconds)
+    let mut samples: Vec<i16> = (0..RATE * seconds)
         .flat_map(|i| {
             let phase = f64::from(i) * hz * std::f64::consts::TAU / f64::from(RATE);
             #[allow(clippy::cast_possible_truncation)] // at most 20,000
@@ -193,6 +193,8 @@ fn tone(device: &str, hz: f64, seconds: u32) {
             [sample, sample]
         })
         .collect();
+    // Silence behind it, so that nothing is lost where the end is not waited for.
+    samples.resize(samples.len() + 2 * RATE as usize, 0);
     let mut late = 0;
     for part in samples.chunks(2 * 4800) {
         let mut frames = Frames {
@@ -207,8 +209,9 @@ fn tone(device: &str, hz: f64, seconds: u32) {
             call(&pcm, WRITE_FRAMES, &mut frames).unwrap();
         }
     }
-    call(&pcm, DRAIN, &mut 0_u32).unwrap();
-    println!("played {seconds} s, late {late} times");
+    // QEMU's virtio-sound does not tell the end of the last buffer if it came late.
+    let end = call(&pcm, DRAIN, &mut 0_u32);
+    println!("played {seconds} s, late {late} times, {end:?}");
 }
 
 /// Turns up whatever plays: a driver begins with silence.
