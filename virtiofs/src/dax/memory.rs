@@ -137,3 +137,25 @@ pub(super) fn punch(memory: BorrowedFd<'_>, at: u64, len: u64) -> FsResult<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     Ok(fallocate(memory, flags, at, len)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who has the descriptor cannot end us by SIGBUS, and what is frozen stays as it is.
+    #[test]
+    fn nobody_cuts_off_or_changes_what_is_handed_out() {
+        let size = 4 * page_size();
+        let memory = window(size).unwrap();
+        assert!(ftruncate(&memory, size - page_size()).is_err());
+        assert!(ftruncate(&memory, size + page_size()).is_err());
+        assert_eq!(rustix::io::pwrite(&memory, b"spoilt", 0), Ok(6));
+
+        let frozen = frozen(memory.as_fd(), 0, 100).unwrap();
+        assert!(rustix::io::pwrite(&frozen, b"x", 0).is_err());
+        assert!(ftruncate(&frozen, 0).is_err());
+        let mut seen = [0; 8];
+        assert_eq!(rustix::io::pread(&frozen, &mut seen, 0), Ok(8));
+        assert_eq!(&seen, b"spoilt\0\0");
+    }
+}
