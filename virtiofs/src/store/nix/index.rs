@@ -31,20 +31,13 @@ impl Place {
     pub(super) const TOP: Place = Place { block: 0, slot: 0 };
 }
 
-/// Names up to this length are in their node, so that nearly all questions look at one line of the
-/// processor's cache for both.
-const INLINE: usize = 24;
-
 /// A file, directory or symbolic link.
 #[derive(Debug)]
-#[repr(align(64))]
 pub(super) struct Node {
     pub(super) id: NodeId,
     ino: u64,
     size: u64,
-    /// The name, if it is no longer.
-    name: [u8; INLINE],
-    /// Where a longer name begins in the block's names; a symbolic link's target follows.
+    /// Where its name begins in the block's names; a symbolic link's target follows the name.
     name_at: u32,
     /// Index of the block with a directory's entries, plus one; 0 while it is not known.
     entries: AtomicU32,
@@ -110,19 +103,13 @@ impl Block {
         &self.nodes
     }
 
-    pub(super) fn name<'a>(&'a self, node: &'a Node) -> &'a [u8] {
-        let len = usize::from(node.name_len);
-        if let Some(name) = node.name.get(..len) {
-            return name;
-        }
+    pub(super) fn name(&self, node: &Node) -> &[u8] {
         let start = node.name_at as usize;
-        &self.names[start..start + len]
+        &self.names[start..start + usize::from(node.name_len)]
     }
 
     pub(super) fn target(&self, node: &Node) -> &[u8] {
-        let name = usize::from(node.name_len);
-        let before = if name > INLINE { name } else { 0 };
-        let start = node.name_at as usize + before;
+        let start = node.name_at as usize + usize::from(node.name_len);
         let len = usize::try_from(node.size).unwrap_or(usize::MAX);
         self.names
             .get(start..start.saturating_add(len))
@@ -305,11 +292,7 @@ impl Index {
         let mut ids = HashSet::with_capacity(entries.len());
         for entry in &entries {
             let name_at = u32::try_from(names.len()).ok()?;
-            let mut name = [0; INLINE];
-            match name.get_mut(..entry.name.len()) {
-                Some(name) => name.copy_from_slice(&entry.name),
-                None => names.extend_from_slice(&entry.name),
-            }
+            names.extend_from_slice(&entry.name);
             names.extend_from_slice(&entry.target);
             let size = if entry.kind == FileKind::Symlink {
                 entry.target.len() as u64
@@ -323,7 +306,6 @@ impl Index {
                 id,
                 ino: entry.ino,
                 size,
-                name,
                 name_at,
                 entries: AtomicU32::new(0),
                 name_len: u8::try_from(entry.name.len()).ok()?,
@@ -544,6 +526,27 @@ mod tests {
             live_id(NodeId(9), b"n", born(1)),
             live_id(NodeId(9), b"n", born(2))
         );
+    }
+
+    /// Whose table has just grown, and through all sizes.
+    #[test]
+    fn small_directories_take_no_more_than_they_may() {
+        let (_, index) = top();
+        let dirs: Vec<String> = (0..19).map(|i| format!("dir-{i}")).collect();
+        let entries = |names: &[String], kind| names.iter().map(|name| entry(name, kind)).collect();
+        let files: Vec<String> = (0..41).map(|i| format!("file-{i}")).collect();
+        let links = Links::new(0);
+        index.fill(Place::TOP, entries(&dirs, FileKind::Directory), &links);
+        let (mut count, mut names) = (dirs.len(), dirs.concat().len());
+        for dir in &dirs {
+            let child = index.child(Place::TOP, dir.as_bytes()).unwrap().unwrap();
+            let place = index.find(child.id).unwrap();
+            index.fill(place, entries(&files, FileKind::Regular), &links);
+            count += files.len();
+            names += files.concat().len();
+        }
+        let each = (index.size() - size_of::<Index>() - names) / count;
+        assert!(each <= 96, "{each} bytes an entry of {count}");
     }
 
     #[test]
