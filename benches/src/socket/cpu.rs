@@ -60,9 +60,11 @@ pub fn switches(pid: u32) -> u64 {
     sum
 }
 
-/// Resident memory in bytes, and open descriptors.
+/// Resident memory in bytes, of all of them; and open descriptors, of the one that has most: the
+/// limits on these are those of a process.
 pub fn held(pid: u32) -> (u64, usize) {
     let (mut bytes, mut descriptors) = (0, 0);
+    let open = |pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     for pid in family(pid) {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         // Not the guest's memory, which is shared with the server.
@@ -70,7 +72,7 @@ pub fn held(pid: u32) -> (u64, usize) {
             let kib = line.split_whitespace().nth(1);
             bytes += 1024 * kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
         }
-        descriptors += fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        descriptors = open(pid).max(descriptors);
     }
     (bytes, descriptors)
 }

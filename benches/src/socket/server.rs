@@ -194,11 +194,10 @@ impl Server {
         Server::listening(command, vec![socket])
     }
 
-    /// One `rofs-serve` for so many machines.
+    /// One `rofs-serve` for so many machines, in its sandbox as by default.
     pub fn for_machines(root: &Path, machines: usize, queues: usize) -> Server {
         let sockets: Vec<PathBuf> = (0..machines).map(|_| new_socket()).collect();
         let mut command = Command::new(rofs_serve());
-        command.args(["--sandbox", "none"]);
         for socket in &sockets {
             command.arg("--socket-path").arg(socket);
             command.arg("--shared-dir").arg(root);
