@@ -148,7 +148,7 @@ pub struct Attr {
 /// A node somebody was told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its id. The client holds one reference more to it, until [`ReadFs::forget`].
+    /// Its id. The client holds one reference more to it, until [`ReadFs::forget`](super::ReadFs::forget).
     pub node: NodeId,
     /// Its attributes.
     pub attr: Attr,
@@ -195,7 +195,7 @@ pub struct StatFs {
 /// What a file system is able to promise to every client, fixed for its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// [`ReadFs::open`] has nothing to say: clients may open without asking and keep their caches.
+    /// [`ReadFs::open`](super::ReadFs::open) has nothing to say: clients may open without asking and keep their caches.
     pub stateless_open: bool,
     /// Symlink targets never change while their node lives.
     pub cache_symlinks: bool,
