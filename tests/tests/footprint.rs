@@ -184,8 +184,9 @@ fn descriptors_are_few_whatever_a_guest_does() {
         client.read(*node, 0, 4096).unwrap();
         most = most.max(server.descriptors());
     }
+    // Files, store paths, and what is being read ahead or opened at this very moment.
     assert!(
-        most <= connected + 256 + 32,
+        most <= connected + 256 + 32 + 8,
         "{most}, of which {connected} for {GUESTS} guests"
     );
     for guest in guests {
