@@ -136,6 +136,8 @@ pub(super) struct NewNode {
 pub(super) struct Index {
     blocks: AppendVec<Block>,
     table: Table,
+    /// Blocks whose entries are all in the table.
+    complete: AtomicU32,
     /// Bytes of nodes and names.
     contents: AtomicUsize,
     /// Held while something is appended.
@@ -148,6 +150,7 @@ impl Index {
         let index = Index {
             blocks: AppendVec::new(),
             table: Table::new(),
+            complete: AtomicU32::new(0),
             contents: AtomicUsize::new(0),
             append: Mutex::new(()),
         };
@@ -235,15 +238,21 @@ impl Index {
     /// one look into the table: most names that are asked for exist.
     pub(super) fn child_of(&self, dir: NodeId, name: &[u8]) -> Option<Option<&Node>> {
         let hash = child_hash(dir, name);
+        let complete = self.complete.load(Ordering::Acquire);
         let known = self.table.find(hash, |place| {
             let block = self.block(place.block)?;
             let node = block.nodes.get(place.slot as usize)?;
             (block.dir_id == dir && block.name(node) == name).then_some(node)
         });
-        match known {
-            Some(node) => Some(Some(node)),
-            // Once more from the start: the directory may have come to be known since.
-            None => self.child_by_hash(self.find(dir)?, hash, name),
+        if known.is_some() {
+            return Some(known);
+        }
+        let place = self.find(dir)?;
+        match self.node(place)?.entries.load(Ordering::Acquire) {
+            0 => None,
+            // All that is in the directory was there to be found.
+            entries if entries <= complete => Some(None),
+            _ => self.child_by_hash(place, hash, name),
         }
     }
 
@@ -330,6 +339,7 @@ impl Index {
             let place = Place { block, slot };
             self.table.insert(self.key(place)?, place);
         }
+        self.complete.store(block + 1, Ordering::Release);
         if !is_top {
             // Only now do readers see the block, and with it all of the above.
             self.node(dir)?.entries.store(block + 1, Ordering::Release);
