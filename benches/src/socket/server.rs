@@ -17,7 +17,7 @@ use crate::tree::kept;
 pub enum Kind {
     /// `rofs-serve`, as it is installed.
     Ours,
-    /// The same with `--poll`, for [`POLL`] microseconds.
+    /// The same, which polls its queues for a while before it sleeps.
     OursPolling,
     /// `bench-null`, which shares its transport.
     Null,
