@@ -528,7 +528,7 @@ fn text_for_a_table() {
             2 | sound = "pipewire"
               |         ^^^^^^^^^^
               |
-              = help: write a table, as { backend = ... } in TOML
+              = help: write a table, as { enable = true } in TOML
 
             error: sound: a string where a table belongs
              --> vm.json:5:12
@@ -536,7 +536,7 @@ fn text_for_a_table() {
             5 |   "sound": "pipewire"
               |            ^^^^^^^^^^
               |
-              = help: write a table, as { backend = ... } in TOML
+              = help: write a table, as { enable = true } in TOML
         "#]],
     );
 }

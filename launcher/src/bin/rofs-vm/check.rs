@@ -28,7 +28,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     warn(&checked);
     for warning in of_plan {
-        say(&format!("rofs-vm: {warning}"));
+        say(&format!("rofs-vm: warning: {warning}"));
     }
     let what = check::explain(&checked.description);
     print(&format!("{}\n{what}", checked.name()))

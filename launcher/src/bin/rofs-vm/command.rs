@@ -24,7 +24,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         return print(&format!("{json}\n"));
     }
     for warning in &plan.warnings {
-        say(&format!("rofs-vm: {warning}"));
+        say(&format!("rofs-vm: warning: {warning}"));
     }
     print(&plan.commands())
 }

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::thread;
 
 use launcher::execution::{Interrupt, Keys};
-use launcher::host::Directories;
-use launcher::state::{Client, Request};
+use launcher::state::Request;
 
 use crate::failure::{Failure, say};
+use crate::named::connect;
 
 /// Ctrl-].
 const LEAVE: u8 = 0x1d;
@@ -25,8 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let failed = |e: io::Error| Failure::Run(format!("the console of {}: {e}", args.name));
-    let directories = Directories::find().map_err(Failure::run)?;
-    let mut client = Client::connect(&directories.runtime_of(&args.name)).map_err(Failure::run)?;
+    let mut client = connect(&args.name)?;
     client.ask(&Request::Console).map_err(Failure::run)?;
     let mut console = client.into_stream();
     console.set_write_timeout(None).map_err(failed)?;

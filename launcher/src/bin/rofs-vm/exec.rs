@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use launcher::agent::{Agent, Attached, Exec, attach, terminal_size};
-use launcher::host::Directories;
-use launcher::state::{Client, Request};
+use launcher::state::Request;
 
 use crate::failure::Failure;
+use crate::named::connect;
 use crate::sandbox::variable;
 
 /// The exit status after a second Ctrl-C, as of a command that SIGINT ended.
@@ -37,10 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let dir = Directories::find()
-        .map_err(Failure::run)?
-        .runtime_of(&args.name);
-    let mut client = Client::connect(&dir).map_err(Failure::run)?;
+    let mut client = connect(&args.name)?;
     client.ask(&Request::Agent).map_err(Failure::run)?;
     let agent = Agent::over(client.into_stream())
         .map_err(|e| Failure::Run(format!("talking to the agent in {}: {e}", args.name)))?;

@@ -30,11 +30,16 @@ const VARIABLES: [&str; 4] = ["PATH", "XDG_STATE_HOME", "WAYLAND_DISPLAY", "DISP
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let failed = |path: &Path, e: io::Error| Failure::Run(format!("{}: {e}", path.display()));
+    if args.file == Path::new("-") {
+        return Err(Failure::Input(
+            "install: the unit reads the description again, so it has to be a file".into(),
+        ));
+    }
+    let plan = plan(&args.file)?;
     let file = args
         .file
         .canonicalize()
         .map_err(|e| failed(&args.file, e))?;
-    let plan = plan(&file)?;
     let program = env::current_exe().map_err(Failure::run)?;
     let manager = if args.system {
         Manager::System

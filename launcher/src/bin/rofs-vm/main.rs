@@ -12,6 +12,7 @@ mod init;
 mod install;
 mod list;
 mod logging;
+mod named;
 mod planned;
 mod relay;
 mod run;

@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use launcher::host::Directories;
-use launcher::state::{Client, Reply, Request, Status};
+use launcher::state::{Reply, Request, Status};
 
 use crate::failure::{Failure, print};
+use crate::named::connect;
 
 /// Tells how a running VM is
 #[derive(Debug, clap::Args)]
@@ -20,8 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let directories = Directories::find().map_err(Failure::run)?;
-    let mut client = Client::connect(&directories.runtime_of(&args.name)).map_err(Failure::run)?;
+    let mut client = connect(&args.name)?;
     match client.ask(&Request::Status).map_err(Failure::run)? {
         Reply::Status(status) if args.json => print(&json(&status)?),
         Reply::Status(status) => print(&text(&status)),

@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 
 use launcher::execution::{OnStderr, Report};
-use launcher::host::Directories;
-use launcher::state::{Client, Ended, Reply, Request};
+use launcher::state::{Ended, Reply, Request};
 
 use crate::failure::Failure;
+use crate::named::connect;
 
 /// Powers a VM down
 #[derive(Debug, clap::Args)]
@@ -20,8 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let directories = Directories::find().map_err(Failure::run)?;
-    let mut client = Client::connect(&directories.runtime_of(&args.name)).map_err(Failure::run)?;
+    let mut client = connect(&args.name)?;
     let request = Request::Stop { kill: args.kill };
     client.ask(&request).map_err(Failure::run)?;
     let report = OnStderr::default();

@@ -41,8 +41,13 @@ pub(super) fn rewrite(kind: &Kind<'_>, given: &Value) -> String {
             "write [[double brackets]] around its name in TOML, [{...}] in JSON".into()
         }
         (Kind::Table(table), _) => {
-            let name = properties(table).next().map_or("...", |(name, _)| name);
-            format!("write a table, as {{ {name} = ... }} in TOML")
+            let mut names = properties(table).map(|(name, _)| name);
+            let example = if properties(table).any(|(name, _)| name == "enable") {
+                "enable = true".to_owned()
+            } else {
+                format!("{} = ...", names.next().map_or("...", String::as_str))
+            };
+            format!("write a table, as {{ {example} }} in TOML")
         }
         (kind, _) => format!("write {}", kind.name()),
     }
