@@ -11,16 +11,20 @@ use crate::control::Connection;
 /// How long a hypervisor may take to end when it is told to: it writes out what it has cached.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long until the power button is pressed again: a guest that is still booting does not feel it.
+/// How long until it is asked again: a guest that is still booting may not mind.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// A guest that was asked to power down.
 #[derive(Debug)]
 pub(super) struct Stopping {
+    agent: Option<Agent>,
+    /// From when on the power button is pressed, too: an agent that does not do it any more may
+    /// have a kernel that still does.
+    button: Instant,
+    /// When it is asked again.
+    again: Instant,
     /// When it is killed.
     deadline: Instant,
-    /// When the power button is pressed next, if there is one.
-    button: Option<Instant>,
 }
 
 /// What is to be done now.
@@ -44,18 +48,30 @@ impl Stopping {
         report: &dyn Report,
     ) -> Option<Stopping> {
         let now = Instant::now();
-        if let Some(agent) = agent {
-            agent.shutdown();
-            // An agent that does not do it any more may have a kernel that still does.
-            return Some(Stopping {
-                deadline: now + timeout,
-                button: control.is_some().then(|| now + timeout / 2),
-            });
-        }
-        press(control?, report).then_some(Stopping {
+        let mut stopping = Stopping {
+            agent: agent.cloned(),
+            button: now + agent.map_or(Duration::ZERO, |_| timeout / 2),
+            again: now,
             deadline: now + timeout,
-            button: Some(now + AGAIN),
-        })
+        };
+        stopping.ask(control, report).then_some(stopping)
+    }
+
+    /// Whether there is any way to.
+    fn ask(&mut self, control: Option<&mut Box<dyn Connection>>, report: &dyn Report) -> bool {
+        let now = Instant::now();
+        self.again = now + AGAIN;
+        if let Some(agent) = &self.agent {
+            agent.shutdown();
+        }
+        let mut pressed = false;
+        if now >= self.button {
+            pressed = control.is_some_and(|control| press(control, report));
+            if !pressed {
+                self.button = self.deadline;
+            }
+        }
+        pressed || self.agent.is_some()
     }
 
     /// What is due.
@@ -72,12 +88,10 @@ impl Stopping {
         if now >= self.deadline {
             return Next::TimeOver;
         }
-        if self.button.is_some_and(|at| now >= at) {
-            let pressed = control.is_some_and(|control| press(control, report));
-            self.button = pressed.then_some(now + AGAIN);
+        if now >= self.again {
+            self.ask(control, report);
         }
-        let next = self.button.unwrap_or(self.deadline);
-        Next::Wait(Some(next.min(self.deadline)))
+        Next::Wait(Some(self.again.min(self.deadline)))
     }
 }
 

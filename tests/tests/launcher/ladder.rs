@@ -2,11 +2,12 @@
 //! The example files, each on a NixOS-like system.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::harness::{Place, vm_dir};
-use crate::world::{Machine, at_nix, example, script, store_path, systems, text};
+use crate::world::{Machine, at_nix, eventually, example, script, store_path, systems, text};
 
 /// Names and attributes of everything in the store, and contents of all but the largest files.
 const STORE: &str = "cd /nix/store; \
@@ -41,6 +42,13 @@ fn guests_1_a_system_on_the_hosts_store() {
     let place = Place::new();
     let machine = Machine::new(&place, "minimal", &example("1-minimal"));
     machine.start();
+    // Its programs are there when it is up.
+    let output = machine.exec(&["nix-store", "--version"]);
+    assert!(
+        text(&output.stdout).starts_with("nix-store"),
+        "{}",
+        text(&output.stderr)
+    );
     assert_eq!(machine.shell(STORE), on_host(STORE));
     assert_eq!(
         machine
@@ -237,11 +245,27 @@ fn guests_a_system_that_mounts_for_itself() {
     machine.start();
     // There is no agent; its shell is on the console.
     let mut console = machine.rofs_vm(&["console", "own"]);
-    let output = console.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    crate::world::eventually("the system is up", || {
-        machine.log().contains("The system is up.")
+    let mut console = console
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = console.stdin.take().unwrap();
+    let mut stdout = console.stdout.take().unwrap();
+    eventually("the system is up", || {
+        machine.log().contains("Enter 'help'")
     });
+    stdin.write_all(b"echo $((6 * 7)) typed; mount\n").unwrap();
+    let mut seen = Vec::new();
+    while !text(&seen).contains("ro-store on /nix/store type virtiofs (ro") {
+        let mut piece = [0; 1024];
+        let n = stdout.read(&mut piece).unwrap();
+        assert!(n > 0, "{}", text(&seen));
+        seen.extend(&piece[..n]);
+    }
+    assert!(text(&seen).contains("42 typed"), "{}", text(&seen));
+    drop(stdin);
+    assert!(console.wait().unwrap().success());
     let output = machine.exec(&["true"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(

@@ -132,6 +132,7 @@ fn boot(config: &GuestConfig, started_us: u64, problems: &mut Vec<Problem>) -> R
         Then::Switch { argv } => {
             if channel.is_some() {
                 supervisor::fork(|| {
+                    supervisor::wait_for_system();
                     Supervisor::new(channel, started_us, problems, config.stop_seconds)
                         .and_then(|supervisor| supervisor.run(None))
                 })?;

@@ -51,6 +51,20 @@ pub(crate) fn boot_time_us() -> u64 {
     u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1000).unwrap_or(0)
 }
 
+/// Until a system has its programs in place, which NixOS does before it starts any service: who is
+/// told that the guest is ready may want to run one. A system that is different is ready in the end.
+pub(crate) fn wait_for_system() {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let is_there = || {
+        ["/run/current-system/sw", "/run/systemd/system"]
+            .iter()
+            .any(|path| Path::new(path).exists())
+    };
+    while !is_there() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Tells the host why there will be nothing.
 pub(crate) fn tell_last(device: Option<&AgentDevice>, problems: Vec<Problem>) {
     if let Some(Ok(mut channel)) = device.map(Channel::open) {
