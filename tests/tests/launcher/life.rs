@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::Place;
+use crate::shell::skipped;
 use crate::world::{
     Machine, at_nix, busybox, eventually, example, one_program, script, store_path, systems, text,
 };
@@ -443,7 +444,7 @@ fn units_are_as_systemd_wants_them() {
         verify.env("XDG_RUNTIME_DIR", place.path().join("run"));
         let verified = match at_nix(systems(), &verify).output() {
             Ok(verified) => verified,
-            Err(e) => return eprintln!("SKIPPED: systemd-analyze does not run: {e}"),
+            Err(e) => return skipped(&format!("systemd-analyze does not run: {e}")),
         };
         let said = text(&verified.stderr);
         assert!(verified.status.success(), "{said}");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Place, busybox, kernel, store, store_path, vm_dir};
+use crate::shell::skipped;
 
 /// `rofs-vm sandbox` on the tests' store.
 fn sandbox(place: &Place) -> Command {
@@ -342,10 +343,7 @@ fn guests_whose_kernel_lacks_something_are_refused() {
         .map(|entry| entry.path());
     let other = releases.find(|dir| dir.join("virtiofs.ko").exists());
     let Some(other) = other else {
-        eprintln!(
-            "SKIPPED: no modules of another kernel here; .ci/provision gets those of linux.uml"
-        );
-        return;
+        return skipped("no modules of another kernel here; .ci/provision gets those of linux.uml");
     };
     fs::create_dir(&modules).unwrap();
     let names = "virtio_pci.ko:\nvirtio_console.ko:\nfuse.ko:\nvirtiofs.ko: fuse.ko\n";
