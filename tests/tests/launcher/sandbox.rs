@@ -259,8 +259,8 @@ fn guests_have_a_terminal_where_there_is_one() {
         .chain(inner.get_args())
         .map(|word| format!("'{}'", word.to_str().unwrap()))
         .collect();
-    // script(1) makes the terminal.
-    let output = Command::new("script")
+    // script(1) makes the terminal. Its input has no end: that would be typed.
+    let mut script = Command::new("script")
         .args([
             "-qec",
             &format!("stty rows 33 cols 99; {}", words.join(" ")),
@@ -271,14 +271,19 @@ fn guests_have_a_terminal_where_there_is_one() {
                 .get_envs()
                 .filter_map(|(name, value)| Some((name, value?))),
         )
-        .stdin(Stdio::null())
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    // What the terminal was told before, of progress, is on the first line, too.
+    let stdin = script.stdin.take();
+    let output = script.wait_with_output().unwrap();
+    drop(stdin);
     let out = text(&output.stdout);
     for line in ["/dev/pts/0", "33 99", "all"] {
         assert!(
-            out.lines().any(|found| found.trim_end().ends_with(line)),
+            // What was shown while it booted is wiped out, on the same line.
+            out.lines()
+                .any(|found| found.rsplit("\u{1b}[2K").next() == Some(line)),
             "{line} is missing in {out}"
         );
     }
