@@ -5,12 +5,17 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::VolumeError;
 use crate::state::lock_holder;
+
+/// A lock outlives its holder for a moment in what that had just started: between fork and exec.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Opens and locks an image; `None` if there is none.
 pub(super) fn open(image: &Path, read_only: bool) -> Result<Option<File>, VolumeError> {
@@ -47,7 +52,16 @@ pub(super) fn take(file: &File, image: &Path, shared: bool) -> Result<(), Volume
         true => FlockOperation::NonBlockingLockShared,
         false => FlockOperation::NonBlockingLockExclusive,
     };
-    match flock(file, operation) {
+    let deadline = Instant::now() + PATIENCE;
+    let locked = loop {
+        match flock(file, operation) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            locked => break locked,
+        }
+    };
+    match locked {
         Ok(()) => Ok(()),
         Err(Errno::WOULDBLOCK) => Err(VolumeError::InUse {
             image: image.to_owned(),
