@@ -48,6 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(100);
 /// How long to wait for a new memory table after a mapping. See [`Shmem::settle`].
 const SETTLE: Duration = Duration::from_millis(50);
+/// The same for a front-end that sent none the last time.
+const SETTLE_UNTOLD: Duration = Duration::from_millis(1);
 
 /// The front-end as one who maps.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub(super) struct Shmem {
     table_came: Condvar,
     /// What `tables` was before the last mapping.
     before: Mutex<u64>,
+    /// The front-end sends a table after a mapping; assumed until it did not.
+    tells: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -85,11 +89,13 @@ impl Shmem {
             tables: Mutex::default(),
             table_came: Condvar::new(),
             before: Mutex::default(),
+            tells: AtomicBool::new(true),
         })
     }
 
     /// The front-end's socket for requests.
     pub(super) fn connect(&self, socket: Option<OwnedFd>) {
+        self.tells.store(true, Ordering::Relaxed);
         *lock(&self.channel) = Channel {
             socket,
             owed: Vec::new(),
@@ -227,17 +233,22 @@ impl Mapper for Shmem {
     }
 
     /// QEMU answers a moment before the guest sees the mapping. It then tells its back-ends of the
-    /// memory, once the guest has it. Front-ends that do not tell have mapped it when they answer.
+    /// memory, once the guest has it. Front-ends that do not tell have mapped it when they answer,
+    /// or hand on our answer to the guest later than that: who turns out to be one is not waited
+    /// for each time.
     fn settle(&self) {
         let before = *lock(&self.before);
-        let tables = lock(&self.tables);
-        drop(
-            self.table_came
-                .wait_timeout_while(tables, SETTLE, |tables| {
-                    *tables == before && self.is_running()
-                })
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let patience = match self.tells.load(Ordering::Relaxed) {
+            true => SETTLE,
+            false => SETTLE_UNTOLD,
+        };
+        let (tables, _) = self
+            .table_came
+            .wait_timeout_while(lock(&self.tables), patience, |tables| {
+                *tables == before && self.is_running()
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        self.tells.store(*tables != before, Ordering::Relaxed);
     }
 }
 
