@@ -24,8 +24,19 @@ fn desktop(more: &str) -> String {
     description(&format!("{kernel}\n{more}"))
 }
 
+/// Waits for a device: its driver may be loaded and still be looking at it.
+fn wait_for(shell: &mut Shell, device: &str) {
+    let there = shell.ask(&format!(
+        "for i in $(seq 300); do [ -e {device} ] && break; sleep 0.1; done; ls {device}"
+    ));
+    assert_eq!(there.trim(), device);
+}
+
 /// Plays, and looks at what was recorded meanwhile.
 fn play(shell: &mut Shell, pipewire: &PipeWire, card: &str) {
+    for device in ["/dev/snd/controlC0", "/dev/snd/pcmC0D0p"] {
+        wait_for(shell, device);
+    }
     let cards = shell.ask("cat /proc/asound/cards");
     assert!(cards.contains(card), "{cards}");
     let recording = pipewire.record();
@@ -51,11 +62,16 @@ fn guests_desktop_is_seen_and_heard() {
 
     let ports = shell.ask("cat /sys/class/virtio-ports/*/name");
     assert!(ports.contains("com.redhat.spice.0"), "{ports}");
-    let inputs = shell.ask("cat /proc/bus/input/devices");
+    // They are found one after the other.
     for device in ["QEMU QEMU USB Tablet", "QEMU QEMU USB Keyboard"] {
+        let inputs = shell.ask(&format!(
+            "for i in $(seq 300); do grep -q '{device}' /proc/bus/input/devices && break; \
+             sleep 0.1; done; cat /proc/bus/input/devices"
+        ));
         assert!(inputs.contains(device), "{device} is missing in {inputs}");
     }
 
+    wait_for(&mut shell, "/dev/fb0");
     let size = shell.ask(PAINT);
     let (width, height) = size.split_once(' ').unwrap();
     let (width, height): (usize, usize) = (width.parse().unwrap(), height.parse().unwrap());
@@ -107,6 +123,7 @@ microphone = true
 "#,
     );
     let mut shell = Shell::boot(&place, "vnc", &text, &pipewire.variables());
+    wait_for(&mut shell, "/dev/fb0");
     shell.ask(PAINT);
     let mut viewer = Viewer::connect(shell.connect("screen.sock"));
     let begin = Instant::now();

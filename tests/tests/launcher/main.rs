@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cloud_hypervisor;
+mod dax;
 mod desktop;
 mod harness;
 mod ladder;
