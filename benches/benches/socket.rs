@@ -9,6 +9,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rofs_benches::busy::Busy;
 use rofs_benches::guest::Slot;
 use rofs_benches::measure::median;
 use rofs_benches::report::{Report, Row, filter, is_test};
@@ -96,14 +97,14 @@ fn reads(
         .collect()
 }
 
-fn load(
-    kind: Kind,
-    tree: &Tree,
-    question: Question,
-    depth: usize,
-    queues: usize,
-    sleep: bool,
-) -> Load {
+fn load(kind: Kind, tree: &Tree, case: &Case) -> Load {
+    let Case {
+        question,
+        depth,
+        queues,
+        sleep,
+        ..
+    } = *case;
     let mut session = Session::start(kind, &tree.root, queues);
     let slots: Vec<Vec<Slot>> = (0..queues)
         .map(|ring| prepare(&mut session, tree, ring, question, depth / queues))
@@ -113,44 +114,60 @@ fn load(
     session.load(&slots, Duration::from_millis(5 * unit), sleep)
 }
 
+#[derive(Clone, Copy)]
 struct Case {
     question: Question,
     depth: usize,
     queues: usize,
+    /// The client sleeps until it is interrupted.
     sleep: bool,
+    /// Every processor has something else to do as well.
+    busy: bool,
+}
+
+impl Case {
+    const fn new(question: Question, depth: usize) -> Case {
+        Case {
+            question,
+            depth,
+            queues: 1,
+            sleep: true,
+            busy: false,
+        }
+    }
+
+    fn name(self) -> String {
+        let how = if self.sleep { "" } else { ", polling client" };
+        let host = if self.busy { ", busy host" } else { "" };
+        let queues = match self.queues {
+            1 => "1 queue".to_owned(),
+            more => format!("{more} queues"),
+        };
+        let (question, depth) = (self.question.name(), self.depth);
+        format!("{question}, depth {depth}, {queues}{how}{host}")
+    }
 }
 
 fn measure(report: &mut Report, kinds: &[Kind], tree: &Tree, case: &Case) {
-    let Case {
-        question,
-        depth,
-        queues,
-        sleep,
-    } = *case;
-    let how = if sleep { "" } else { ", polling client" };
-    let queues_text = if queues == 1 {
-        "1 queue".to_owned()
-    } else {
-        format!("{queues} queues")
-    };
-    let what = format!("{}, depth {depth}, {queues_text}{how}", question.name());
+    let what = case.name();
     if filter().is_some_and(|part| !what.contains(&part)) {
         return;
     }
     let mut kinds: Vec<Kind> = kinds
         .iter()
         .copied()
-        .filter(|kind| queues == 1 || matches!(kind, Kind::Ours | Kind::Null))
+        .filter(|kind| case.queues == 1 || matches!(kind, Kind::Ours | Kind::Null))
         .collect();
     // What polling brings where there is time to poll, and what it takes.
-    if question == Question::Lookup && queues == 1 {
-        kinds.push(Kind::OursPolling);
+    if case.question == Question::Lookup && case.queues == 1 {
+        kinds.push(Kind::OursSleeping);
     }
+    let _busy = case.busy.then(Busy::start);
     let rounds = if is_test() { 1 } else { ROUNDS };
     let mut loads: Vec<Vec<Load>> = vec![Vec::new(); kinds.len()];
     for _ in 0..rounds {
         for (kind, loads) in kinds.iter().zip(&mut loads) {
-            loads.push(load(*kind, tree, question, depth, queues, sleep));
+            loads.push(load(*kind, tree, case));
         }
     }
     for (kind, loads) in kinds.iter().zip(&loads) {
@@ -210,28 +227,22 @@ fn main() {
     let mut cases = Vec::new();
     for question in [Question::Lookup, Question::Negative, Question::Getattr] {
         for depth in DEPTHS {
-            cases.push(Case {
-                question,
-                depth,
-                queues: 1,
-                sleep: true,
-            });
+            cases.push(Case::new(question, depth));
         }
     }
     let question = Question::Lookup;
+    let single = Case::new(question, 1);
     cases.push(Case {
-        question,
-        depth: 1,
-        queues: 1,
         sleep: false,
+        ..single
+    });
+    cases.push(Case {
+        busy: true,
+        ..single
     });
     for queues in [2, 4] {
-        cases.push(Case {
-            question,
-            depth: 64,
-            queues,
-            sleep: true,
-        });
+        let many = Case::new(question, 64);
+        cases.push(Case { queues, ..many });
     }
     for case in &cases {
         measure(&mut report, &kinds, &tree, case);
@@ -239,13 +250,7 @@ fn main() {
     for size in [4 << 10, 128 << 10] {
         let question = Question::Read(size);
         for depth in [1, 8] {
-            let case = Case {
-                question,
-                depth,
-                queues: 1,
-                sleep: true,
-            };
-            measure(&mut report, &kinds, &contents, &case);
+            measure(&mut report, &kinds, &contents, &Case::new(question, depth));
         }
     }
     let big = Tree::store(&kept(), large).unwrap();

@@ -12,6 +12,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 pub mod alloc;
+pub mod busy;
 pub mod guest;
 pub mod mapped;
 pub mod measure;

@@ -54,6 +54,7 @@ pub mod inside;
 mod limit;
 mod memory;
 mod options;
+mod poll;
 mod pool;
 mod queue;
 mod ring;

@@ -17,6 +17,7 @@ use vm_memory::GuestAddress;
 use super::event::{Call, Kick, Wake};
 use super::limit::Limit;
 use super::memory::Memory;
+use super::poll::Poll;
 use super::pool::Lane;
 use super::queue::{Engine, RingError};
 use crate::dax::DaxWindow;
@@ -274,66 +275,5 @@ impl<F: ReadFs + 'static> Service<F> {
             self.call.signal();
         }
         Ok(())
-    }
-}
-
-/// Looking for requests without sleeping, for a while after the last one.
-///
-/// Only where it pays: while requests come in so quickly that the window catches the next. A ring
-/// that is idle, or busy at a leisurely pace, sleeps.
-struct Poll {
-    window: Duration,
-    pays: bool,
-    until: Option<Instant>,
-}
-
-impl Poll {
-    fn new(window: Duration) -> Poll {
-        Poll {
-            window,
-            pays: false,
-            until: None,
-        }
-    }
-
-    /// Whether to look again instead of sleeping.
-    fn goes_on(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// There was a request.
-    fn restart(&mut self) {
-        if self.pays {
-            self.until = Some(Instant::now() + self.window);
-        }
-    }
-
-    /// There was none for so long.
-    fn woke_after(&mut self, slept: Duration) {
-        self.pays = slept < self.window;
-        self.until = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn polling_begins_when_requests_come_quickly_and_ends_when_they_do_not() {
-        let window = Duration::from_secs(5);
-        let mut poll = Poll::new(window);
-        poll.restart();
-        assert!(!poll.goes_on(), "the first request says nothing");
-        poll.woke_after(window / 2);
-        poll.restart();
-        assert!(poll.goes_on());
-        poll.woke_after(window * 2);
-        poll.restart();
-        assert!(!poll.goes_on());
-        let mut never = Poll::new(Duration::ZERO);
-        never.woke_after(Duration::ZERO);
-        never.restart();
-        assert!(!never.goes_on());
     }
 }
