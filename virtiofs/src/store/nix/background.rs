@@ -3,12 +3,15 @@
 //! in a thread of low priority.
 //!
 //! The first answer waits for one directory, never for all of a large path, and a later walk waits
-//! for no disk. Nothing here is a promise: what is not read ahead is read when it is asked for.
+//! for no disk. While somebody goes from one new store path to the next, as a program does that
+//! starts, this holds still: it would take the processor from what it is meant to help. Nothing here
+//! is a promise: what is not read ahead is read when it is asked for.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::path::StorePath;
 use super::places::Places;
@@ -21,6 +24,9 @@ const WAITING: usize = 256;
 /// Niceness of the thread: about a tenth of a processor that others want, too. Less would make
 /// those wait who need what it is just appending to an index.
 const NICE: i32 = 10;
+
+/// After so long without a new store path there is time to read ahead.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// The thread that reads ahead. It ends when this is dropped.
 #[derive(Debug)]
@@ -43,6 +49,8 @@ struct Shared {
 struct State {
     /// Those that are dropped from the index meanwhile are gone from here, too.
     paths: VecDeque<Weak<StorePath>>,
+    /// When somebody last looked into a new one.
+    offered: Option<Instant>,
     stopped: bool,
 }
 
@@ -76,6 +84,7 @@ impl Background {
             return;
         }
         let mut state = self.shared.lock();
+        state.offered = Some(Instant::now());
         if state.paths.len() < WAITING {
             state.paths.push_back(Arc::downgrade(path));
             self.shared.work.notify_one();
@@ -111,6 +120,7 @@ impl Shared {
             log::debug!("reading ahead has the priority of all else: {error}");
         }
         while let Some(path) = self.next() {
+            self.wait_for_quiet();
             if let Some(path) = path.upgrade() {
                 self.read(&path);
             }
@@ -130,9 +140,22 @@ impl Shared {
         state.paths.pop_front()
     }
 
+    /// Sleeps until nobody has looked into a new store path for a while.
+    fn wait_for_quiet(&self) {
+        let mut state = self.lock();
+        while !state.stopped
+            && let Some(offered) = state.offered
+            && let Some(left) = QUIET.checked_sub(offered.elapsed())
+        {
+            let waited = self.work.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn read(&self, path: &Arc<StorePath>) {
         let mut cut_short = false;
         path.read_all(&self.places, || {
+            self.wait_for_quiet();
             cut_short = self.is_full();
             // Nobody else has it: it was dropped from the index.
             cut_short || self.lock().stopped || Arc::strong_count(path) == 1

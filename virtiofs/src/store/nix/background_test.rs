@@ -95,6 +95,26 @@ fn the_rest_is_read_ahead_and_that_is_no_use() {
 }
 
 #[test]
+fn nothing_is_read_ahead_while_new_paths_are_looked_into() {
+    let (fixture, store) = store(NixOptions::default());
+    let shared = &store.background.as_ref().unwrap().shared;
+    let top = first_answer(&fixture, &store);
+    let (start, mut last) = (Instant::now(), Instant::now());
+    while start.elapsed() < 4 * QUIET {
+        shared.lock().offered = Some(Instant::now());
+        std::thread::sleep(Duration::from_millis(1));
+        let known = known(&store, top);
+        if last.elapsed() >= QUIET {
+            eprintln!("SKIPPED: this machine is too busy to offer a path in time");
+            return;
+        }
+        assert_eq!(known, 1);
+        last = Instant::now();
+    }
+    assert!(eventually(|| known(&store, top) == DIRS + 1));
+}
+
+#[test]
 fn nothing_is_read_ahead_beyond_half_of_the_limit() {
     let (other, probe) = store(NixOptions::default());
     let whole = {
