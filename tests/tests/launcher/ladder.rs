@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::harness::{Place, vm_dir};
-use crate::world::{Machine, at_nix, eventually, example, script, store_path, systems, text};
+use crate::world::{
+    Machine, at_nix, eventually, example, install_virtiofsd, store_path, systems, text,
+};
 
 /// Names and attributes of everything in the store, and contents of all but the largest files.
 const STORE: &str = "cd /nix/store; \
@@ -172,19 +174,9 @@ fn guests_4_and_5_have_a_sound_card_and_a_network() {
 fn guests_the_complete_example_and_its_folder() {
     let place = Place::new();
     let folder = place.path().join("folder");
-    let bin = place.path().join("bin");
-    for dir in [&folder, &bin] {
-        fs::create_dir(dir).unwrap();
-    }
+    fs::create_dir(&folder).unwrap();
     fs::write(folder.join("from-the-host"), "hello, guest\n").unwrap();
-    // Debian sid's, with its own libraries.
-    let virtiofsd = format!(
-        "#!/bin/sh\nexec {} /usr/libexec/virtiofsd \"$@\"\n",
-        script("in-sid").display()
-    );
-    fs::write(bin.join("virtiofsd"), virtiofsd).unwrap();
-    fs::set_permissions(bin.join("virtiofsd"), fs::Permissions::from_mode(0o755)).unwrap();
-
+    install_virtiofsd(&place);
     let description =
         example("complete").replace("/home/worker\"", &format!("{}\"", folder.display()));
     let machine = Machine::new(&place, "desktop", &description);
@@ -261,7 +253,6 @@ fn guests_a_system_that_mounts_for_itself() {
     }
     assert!(text(&seen).contains("42 typed"), "{}", text(&seen));
     drop(stdin);
-    assert!(console.wait().unwrap().success());
     let output = machine.exec(&["true"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -271,7 +262,14 @@ fn guests_a_system_that_mounts_for_itself() {
     );
     let log = machine.log();
     assert!(!log.contains("rofs-init"), "{log}");
+    // Without input the console still shows what comes, to the end of the machine.
+    assert_eq!(console.try_wait().unwrap(), None);
     machine.stop();
+    assert!(console.wait().unwrap().success());
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    let rest = text(&rest);
+    assert!(rest.contains("acpid: PWRF"), "{rest}");
     let log = machine.log();
     assert!(log.contains("acpid: PWRF"), "{log}");
 }

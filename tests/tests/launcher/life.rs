@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::Place;
 use crate::shell::skipped;
 use crate::world::{
-    Machine, at_nix, busybox, eventually, example, one_program, script, store_path, systems, text,
+    Machine, at_nix, busybox, eventually, example, install_virtiofsd, one_program, script,
+    store_path, systems, text,
 };
 
 /// A `rofs-vm run` that has printed something.
@@ -282,6 +283,43 @@ fn guests_whose_programs_are_killed_end_with_a_word() {
     let (code, said) = running.end();
     assert_eq!(code.code(), Some(143), "{said}");
     assert_gone(&place);
+}
+
+#[test]
+fn guests_whose_read_write_share_is_killed_end_with_a_word() {
+    let place = Place::new();
+    let folder = place.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    install_virtiofsd(&place);
+    let share = format!(
+        "[[shares]]\ntag = \"home\"\nsource = \"{}\"\nmountPoint = \"/home\"\nproto = \"virtiofs\"\nreadOnly = false\n",
+        folder.display()
+    );
+    let description = one_program("touch /home/mine; sync; echo up; sleep 1000") + &share;
+    let machine = Machine::new(&place, "folder", &description);
+    let running = Running::until(&machine, "up");
+    assert!(folder.join("mine").exists());
+    let all = below(status(&machine, "folder", "\"pid\""));
+    let servers = running_virtiofsd(&all);
+    assert!(!servers.is_empty());
+    for server in servers {
+        kill(server);
+    }
+    let (code, said) = running.end();
+    assert_eq!(code.code(), Some(1), "{said}");
+    let says = ["folder: ", "virtiofsd", "home", "was killed"];
+    assert!(says.iter().all(|words| said.contains(words)), "{said}");
+    let lives = |pid: &i32| Path::new(&format!("/proc/{pid}")).exists();
+    eventually("all processes are gone", || !all.iter().any(lives));
+    assert_gone(&place);
+}
+
+/// Those of some processes that are virtiofsd itself, however it was started.
+fn running_virtiofsd(pids: &[i32]) -> Vec<i32> {
+    let is = |pid: &&i32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "virtiofsd")
+    };
+    pids.iter().filter(is).copied().collect()
 }
 
 /// The processes below one, which need not have anything of it in their arguments.

@@ -9,6 +9,7 @@ mod desktop;
 mod harness;
 mod ladder;
 mod life;
+mod memory;
 mod network;
 mod pipewire;
 mod sandbox;

@@ -2,6 +2,7 @@
 //! Machines that are described by a file, in a world where `/nix` is a store with NixOS-like systems.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -236,6 +237,19 @@ pub(crate) fn one_program(script: &str) -> String {
         busybox(),
         kernel().canonicalize().unwrap().display(),
     )
+}
+
+/// Puts virtiofsd where the machines of this place look for programs.
+pub(crate) fn install_virtiofsd(place: &Place) {
+    let bin = place.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    // Debian sid's, with its own libraries.
+    let virtiofsd = format!(
+        "#!/bin/sh\nexec {} /usr/libexec/virtiofsd \"$@\"\n",
+        script("in-sid").display()
+    );
+    fs::write(bin.join("virtiofsd"), virtiofsd).unwrap();
+    fs::set_permissions(bin.join("virtiofsd"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Asks until the answer is yes.

@@ -56,7 +56,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     shown.map(|()| ExitCode::SUCCESS).map_err(failed)
 }
 
-/// To the end of the input, or to the key that leaves; then the console is hung up.
+/// To the end of the input, or to the key that leaves, which hangs up. Where there is no terminal
+/// and nothing more to type, what the guest prints is still wanted.
 fn type_in(mut console: UnixStream) {
     let mut keys = [0; 1024];
     while let Ok(n @ 1..) = io::stdin().read(&mut keys) {
@@ -68,10 +69,7 @@ fn type_in(mut console: UnixStream) {
             break;
         }
     }
-    let how = if io::stdin().is_terminal() {
-        Shutdown::Both
-    } else {
-        Shutdown::Write
-    };
-    let _ = console.shutdown(how);
+    if io::stdin().is_terminal() {
+        let _ = console.shutdown(Shutdown::Both);
+    }
 }
