@@ -49,6 +49,7 @@ const TEST: Size = Size {
 };
 
 /// Something to do.
+#[derive(Clone)]
 struct Work {
     title: String,
     /// For `guest-check`.
@@ -109,14 +110,18 @@ struct Done {
 
 fn shares(kinds: &[Kind], works: &[Work], tree: &Tree) -> Vec<Share> {
     let mut shares = Vec::new();
-    for work in 0..works.len() {
+    for (number, work) in works.iter().enumerate() {
+        let polling_shows = work.title.starts_with("program start");
+        let kinds = kinds
+            .iter()
+            .filter(|kind| **kind != Kind::OursPolling || polling_shows);
         for kind in kinds {
             let tag = format!("share-{}", shares.len());
             let server = Server::with_tag(*kind, &tree.root, 1, &tag);
             let relay = Relay::start(server.socket());
             shares.push(Share {
                 kind: *kind,
-                work,
+                work: number,
                 tag,
                 server,
                 relay,
@@ -209,17 +214,20 @@ fn measure(
     tree: &Tree,
     size: &Size,
 ) {
-    if filter().is_some_and(|part| !name(kernel).contains(&part)) {
+    let part = filter().unwrap_or_default();
+    let wanted = |work: &&Work| format!("{}: {}", name(kernel), work.title).contains(&part);
+    let works: Vec<Work> = works.iter().filter(wanted).cloned().collect();
+    if works.is_empty() {
         return;
     }
-    let mut kinds = vec![Kind::Ours];
+    let mut kinds = vec![Kind::Ours, Kind::OursPolling];
     if Kind::available().contains(&Kind::Virtiofsd) {
         kinds.extend([Kind::Virtiofsd, Kind::VirtiofsdAuto]);
     }
     let mut all = Found::new();
     let mut release = String::new();
     for _ in 0..rounds {
-        let (found, kernel) = round(kernel, &kinds, works, tree, size);
+        let (found, kernel) = round(kernel, &kinds, &works, tree, size);
         release = kernel;
         for (key, mut times) in found {
             all.entry(key).or_default().append(&mut times);
@@ -232,7 +240,12 @@ fn measure(
     for (number, work) in works.iter().enumerate() {
         for (again, which) in ["first", "again"].iter().enumerate() {
             let what = format!("{}: {}, {which}", name(kernel), work.title);
-            for kind in [Kind::Ours, Kind::Virtiofsd, Kind::VirtiofsdAuto] {
+            for kind in [
+                Kind::Ours,
+                Kind::OursPolling,
+                Kind::Virtiofsd,
+                Kind::VirtiofsdAuto,
+            ] {
                 let Some(times) = all.get(&(number, kind.name())) else {
                     continue;
                 };

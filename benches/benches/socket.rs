@@ -160,7 +160,7 @@ fn measure(report: &mut Report, kinds: &[Kind], tree: &Tree, case: &Case) {
         .collect();
     // What polling brings where there is time to poll, and what it takes.
     if case.question == Question::Lookup && case.queues == 1 {
-        kinds.push(Kind::OursSleeping);
+        kinds.push(Kind::OursPolling);
     }
     let _busy = case.busy.then(Busy::start);
     let rounds = if is_test() { 1 } else { ROUNDS };

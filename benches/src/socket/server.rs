@@ -17,8 +17,8 @@ use crate::tree::kept;
 pub enum Kind {
     /// `rofs-serve`, as it is installed.
     Ours,
-    /// The same, which never polls its queues before it sleeps.
-    OursSleeping,
+    /// The same, which polls its queues for a while before it sleeps.
+    OursPolling,
     /// `bench-null`, which shares its transport.
     Null,
     /// virtiofsd with `--cache always`.
@@ -28,6 +28,9 @@ pub enum Kind {
     /// virtiofsd with `--cache auto`, which is its default.
     VirtiofsdAuto,
 }
+
+/// Several times what a sleeping client takes from one answer to its next question.
+const POLL: &str = "50";
 
 /// The null server's name in tables.
 pub const NULL: &str = "null server";
@@ -39,7 +42,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Ours => crate::ours::OURS,
-            Kind::OursSleeping => "rofs --poll 0",
+            Kind::OursPolling => "rofs --poll 50",
             Kind::Null => NULL,
             Kind::Virtiofsd => VIRTIOFSD,
             Kind::VirtiofsdNever => "virtiofsd never",
@@ -64,11 +67,11 @@ impl Kind {
     fn command(self, socket: &Path, root: &Path, queues: usize, tag: &str) -> Command {
         let mut command;
         match self {
-            Kind::Ours | Kind::OursSleeping => {
+            Kind::Ours | Kind::OursPolling => {
                 command = Command::new(rofs_serve());
                 command.args(["--sandbox", "none", "--queues", &queues.to_string()]);
-                if self == Kind::OursSleeping {
-                    command.args(["--poll", "0"]);
+                if self == Kind::OursPolling {
+                    command.args(["--poll", POLL]);
                 }
             }
             Kind::Null => {

@@ -73,9 +73,9 @@ pub struct DeviceOptions {
     /// Threads for requests that wait for a disk. Devices of one process should share a pool.
     pub pool: Pool,
     /// How long a queue's thread looks for the next request before it sleeps, while requests
-    /// follow each other that quickly; 50 microseconds by default, zero is never. It spares the
-    /// guest its kick and the server a wake-up. A thread that finds itself in the guest's way, on
-    /// a host with more to do than processors, leaves it alone for a while.
+    /// follow each other that quickly. Zero, the default, is never: it spares the guest its kick
+    /// and the server a wake-up, and where guests do not ask that quickly it only takes processors.
+    /// A thread that finds itself in the guest's way leaves it alone for a while.
     pub poll: Duration,
     /// A DAX window, for front-ends that have room for one in their guests' address space (crosvm,
     /// QEMU's test device).
@@ -113,8 +113,6 @@ impl DeviceOptions {
     pub const MAX_REQUEST_QUEUES: u16 = 64;
     /// Longest ring that virtio knows.
     pub const MAX_QUEUE_SIZE: u16 = 32768;
-    /// Several times what a guest takes from an answer to its next question.
-    pub const DEFAULT_POLL: Duration = Duration::from_micros(50);
 
     /// Checks the numbers.
     ///
@@ -156,7 +154,7 @@ impl Default for DeviceOptions {
             queue_size: 1024,
             server: server::Options::default(),
             pool: Pool::default(),
-            poll: DeviceOptions::DEFAULT_POLL,
+            poll: Duration::ZERO,
             dax: None,
         }
     }

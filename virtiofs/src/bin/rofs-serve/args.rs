@@ -176,8 +176,8 @@ pub(crate) struct ProcessArgs {
     #[arg(long, value_name = "N")]
     pub(crate) rlimit_nofile: Option<u64>,
     /// Microseconds for which a queue's thread looks for the next request before it sleeps, while
-    /// requests follow each other that quickly. It shortens the latency of single requests, and is
-    /// left alone for a while where it is in a guest's way; 0 is never [default: 50]
+    /// requests follow each other that quickly. For hosts with processors to spare; left alone for a
+    /// while where it is in a guest's way. 50 is worth a try; 0 is never [default: 0]
     #[arg(long, value_name = "MICROS", value_parser = clap::value_parser!(u32).range(..=1000))]
     pub(crate) poll: Option<u32>,
     /// Memory that the index of a Nix store may take, in MiB. What was not used for longest is

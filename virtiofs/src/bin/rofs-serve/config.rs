@@ -10,7 +10,7 @@ use clap::ArgMatches;
 
 use virtiofs::dax::{Mode, is_window_size};
 use virtiofs::server;
-use virtiofs::vhost::{DaxOptions, DeviceOptions};
+use virtiofs::vhost::DaxOptions;
 
 use crate::args::{self, Args, CacheArg, DaxArg, LayoutArg, LogArg, SandboxArg, SeccompArg};
 use crate::closure::Wanted;
@@ -306,10 +306,9 @@ fn dax(
 }
 
 fn poll(micros: Option<u32>) -> Outcome<Duration> {
-    match micros {
-        None => Ok(DeviceOptions::DEFAULT_POLL),
-        Some(micros @ 0..=1000) => Ok(Duration::from_micros(micros.into())),
-        Some(micros) => fail!("--poll {micros}: expected at most 1000 microseconds"),
+    match micros.unwrap_or(0) {
+        micros @ 0..=1000 => Ok(Duration::from_micros(micros.into())),
+        micros => fail!("--poll {micros}: expected at most 1000 microseconds"),
     }
 }
 

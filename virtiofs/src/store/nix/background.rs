@@ -26,7 +26,7 @@ const WAITING: usize = 256;
 const NICE: i32 = 10;
 
 /// After so long without a new store path there is time to read ahead.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The thread that reads ahead. It ends when this is dropped.
 #[derive(Debug)]
