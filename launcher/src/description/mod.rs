@@ -93,7 +93,7 @@ pub struct Description {
     pub closure: Vec<PathBuf>,
     /// The guest's Nix database knows the paths of `closure` and `system`. Default: yes, where rofs-vm's init prepares the guest and the store is writable (`writableStoreOverlay`).
     pub register_closure: Option<bool>,
-    /// Directory in the guest for what is written to `/nix/store`: the upper layer of an overlay. Default: the store is read-only.
+    /// Directory in the guest for what is written to `/nix/store`: the upper layer of an overlay. Default: the store is read-only, and Nix in the guest cannot open its database, which it does only where it can write to the store.
     pub writable_store_overlay: Option<PathBuf>,
     /// The store comes from the image `storeDisk`.
     pub store_on_disk: bool,

@@ -37,7 +37,16 @@ pub(super) fn to_size(
         ));
     } else if wanted > is {
         file.set_len(wanted).map_err(|e| failed("grow it", e))?;
-        if FileSystem::named(&plan.fs_type).is_some_and(|fs| !fs.grows()) {
+        let fs = FileSystem::named(&plan.fs_type);
+        let least = fs.map_or(0, FileSystem::smallest_grown_mib);
+        if mib < least {
+            watch.warn(&format!(
+                "volume {image}: grown from {} to {mib} MiB, but its {} file system keeps its size \
+                 until `size` is {least} or more",
+                is >> 20,
+                plan.fs_type
+            ));
+        } else if fs.is_some_and(|fs| !fs.grows()) {
             watch.warn(&format!(
                 "volume {image}: grown from {} to {mib} MiB, but its {} file system keeps its size",
                 is >> 20,

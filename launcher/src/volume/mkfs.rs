@@ -70,6 +70,15 @@ impl FileSystem {
         self != FileSystem::Vfat
     }
 
+    /// To this size in MiB, or a larger one, it is grown; Linux grows btrfs to no smaller one
+    /// (`BTRFS_IOC_RESIZE` fails with `EINVAL` below 256 MiB).
+    pub(super) fn smallest_grown_mib(self) -> u64 {
+        match self {
+            FileSystem::Btrfs => 256,
+            _ => 0,
+        }
+    }
+
     /// What its program is called with.
     pub(super) fn arguments(
         self,

@@ -156,6 +156,27 @@ fn grown_but_never_shrunk() {
 }
 
 #[test]
+fn btrfs_that_is_still_too_small_to_be_grown() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk.img");
+    let notes = Notes::default();
+    // What is in the image is the guest's business.
+    fs::File::create(&image)
+        .and_then(|file| file.set_len(110 << 20))
+        .unwrap();
+    let sized = |mib| VolumePlan {
+        size_mib: Some(mib),
+        fs_type: "btrfs".into(),
+        ..volume(&image)
+    };
+    drop(Volume::prepare(&sized(128), &notes).unwrap());
+    let said = notes.warnings.borrow().join("; ");
+    assert!(said.contains("until `size` is 256 or more"), "{said}");
+    drop(Volume::prepare(&sized(256), &notes).unwrap());
+    assert_eq!(notes.warnings.borrow().len(), 1);
+}
+
+#[test]
 fn nothing_half_made() {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("disk.img");
