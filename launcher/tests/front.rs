@@ -44,7 +44,7 @@ fn check_explains() {
     let folder = dir.path().display().to_string();
     expect![[r#"
         desktop
-          machine   QEMU's machine microvm: 4 CPUs, 4096 MiB, with a balloon
+          machine   QEMU's machine microvm (q35 without KVM): 4 CPUs, 4096 MiB, with a balloon
           boots     the NixOS system DIR/result
           share     /nix/store at /nix/.ro-store, read-only ("ro-store", virtiofs)
           share     /home/worker at /home/worker/Share, writable ("share", virtiofs, by virtiofsd)

@@ -110,7 +110,16 @@ fn machine(description: &Description) -> String {
         format!("{vcpu} CPUs")
     };
     let kind = match description.hypervisor {
-        Hypervisor::Qemu => format!("QEMU's machine {}", description.qemu.machine()),
+        Hypervisor::Qemu => {
+            let machine = description.qemu.machine();
+            // In software emulation a guest has no clock on a `microvm` machine.
+            let otherwise = if machine.starts_with("microvm") {
+                " (q35 without KVM)"
+            } else {
+                ""
+            };
+            format!("QEMU's machine {machine}{otherwise}")
+        }
         Hypervisor::CloudHypervisor => "cloud-hypervisor".into(),
     };
     let balloon = if description.balloon {

@@ -2,6 +2,7 @@
 //! What must be reached, and what the last runs found, as a table in Markdown. With the argument
 //! `dax`, what windows bring, for the README.
 
+mod boot;
 mod dax;
 mod found;
 mod guest;
@@ -25,6 +26,7 @@ fn main() {
     socket::scale(&mut lines);
     socket::idle(&mut lines);
     socket::latencies(&mut lines);
+    boot::boots(&mut lines);
     dax::windows(&mut lines);
     println!("| what | must reach | measured | |\n| --- | --- | --- | --- |");
     for Line {
