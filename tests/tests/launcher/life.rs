@@ -87,6 +87,13 @@ fn assert_gone(place: &Place) {
     assert_eq!(run, Vec::<PathBuf>::new());
 }
 
+/// Nor is one of these processes, which need not have anything of the machines in their arguments.
+fn assert_all_gone(place: &Place, pids: &[i32]) {
+    let lives = |pid: &i32| Path::new(&format!("/proc/{pid}")).exists();
+    eventually("all processes are gone", || !pids.iter().any(lives));
+    assert_gone(place);
+}
+
 /// An initrd whose init minds nothing, and a machine with it.
 fn deaf(place: &Place) -> String {
     let init = place.path().join("deaf-init");
@@ -237,11 +244,7 @@ fn guests_whose_programs_are_killed_end_with_a_word() {
         one_program("echo up; sleep 1000").replace("[[shares]]", "[[shares]]\nprocess = true");
     let machine = Machine::new(&place, "hurt", &description);
 
-    let all_gone = |pids: &[i32]| {
-        let lives = |pid: &i32| Path::new(&format!("/proc/{pid}")).exists();
-        eventually("all processes are gone", || !pids.iter().any(lives));
-        assert_gone(&place);
-    };
+    let all_gone = |pids: &[i32]| assert_all_gone(&place, pids);
 
     let running = Running::until(&machine, "up");
     let all = below(status(&machine, "hurt", "\"pid\""));
@@ -300,7 +303,7 @@ fn guests_whose_read_write_share_is_killed_end_with_a_word() {
     let running = Running::until(&machine, "up");
     assert!(folder.join("mine").exists());
     let all = below(status(&machine, "folder", "\"pid\""));
-    let servers = running_virtiofsd(&all);
+    let servers = named(&all, "virtiofsd");
     assert!(!servers.is_empty());
     for server in servers {
         kill(server);
@@ -309,17 +312,7 @@ fn guests_whose_read_write_share_is_killed_end_with_a_word() {
     assert_eq!(code.code(), Some(1), "{said}");
     let says = ["folder: ", "virtiofsd", "home", "was killed"];
     assert!(says.iter().all(|words| said.contains(words)), "{said}");
-    let lives = |pid: &i32| Path::new(&format!("/proc/{pid}")).exists();
-    eventually("all processes are gone", || !all.iter().any(lives));
-    assert_gone(&place);
-}
-
-/// Those of some processes that are virtiofsd itself, however it was started.
-fn running_virtiofsd(pids: &[i32]) -> Vec<i32> {
-    let is = |pid: &&i32| {
-        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "virtiofsd")
-    };
-    pids.iter().filter(is).copied().collect()
+    assert_all_gone(&place, &all);
 }
 
 /// The processes below one, which need not have anything of it in their arguments.

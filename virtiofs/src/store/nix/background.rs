@@ -120,7 +120,6 @@ impl Shared {
             log::debug!("reading ahead has the priority of all else: {error}");
         }
         while let Some(path) = self.next() {
-            self.wait_for_quiet();
             if let Some(path) = path.upgrade() {
                 self.read(&path);
             }
