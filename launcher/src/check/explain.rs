@@ -5,6 +5,7 @@ use crate::description::{
     Description, ForwardFrom, ForwardProto, GraphicsBackend, Hypervisor, InterfaceType, Protocol,
     Share, SoundBackend, Volume,
 };
+use crate::hypervisor::machine_without_kvm;
 
 /// A table of what the VM will be: subject and sentence, one a line.
 pub fn explain(description: &Description) -> String {
@@ -112,13 +113,10 @@ fn machine(description: &Description) -> String {
     let kind = match description.hypervisor {
         Hypervisor::Qemu => {
             let machine = description.qemu.machine();
-            // In software emulation a guest has no clock on a `microvm` machine.
-            let otherwise = if machine.starts_with("microvm") {
-                " (q35 without KVM)"
-            } else {
-                ""
-            };
-            format!("QEMU's machine {machine}{otherwise}")
+            match machine_without_kvm(description) {
+                same if same == machine => format!("QEMU's machine {machine}"),
+                other => format!("QEMU's machine {machine} ({other} without KVM)"),
+            }
         }
         Hypervisor::CloudHypervisor => "cloud-hypervisor".into(),
     };

@@ -16,6 +16,7 @@ pub use machine::{
     Accelerator, Disk, FsDevice, HostForward, Link, Machine, Nic, NinepShare, Relay,
 };
 pub use qemu::Qemu;
+pub(crate) use qemu::machine_without_kvm;
 
 use std::fmt::Debug;
 use std::path::PathBuf;

@@ -20,6 +20,11 @@ pub(super) fn kind(description: &Description, accel: Accelerator) -> &str {
     }
 }
 
+/// QEMU's name of the machine in software emulation.
+pub(crate) fn machine_without_kvm(description: &Description) -> &str {
+    kind(description, Accelerator::Tcg)
+}
+
 /// Whether it is the small machine.
 pub(super) fn is_small(machine: &Machine<'_>) -> bool {
     kind(machine.description, machine.accel).starts_with("microvm")

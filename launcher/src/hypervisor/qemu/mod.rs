@@ -19,6 +19,7 @@ mod vsock;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub(crate) use machine::machine_without_kvm;
 use rofs_guest::config::{AGENT_PORT, AgentDevice, PowerOff};
 
 use super::args::{Args, Opts};
